@@ -1,0 +1,86 @@
+import Aggregation
+
+/// Monotonic milliseconds, as the runtime (or the simulator) counts them.
+public typealias Milliseconds = Int64
+
+/// What happens to an instance. Records are borrowed: they are valid only while `handle` runs.
+public enum InstanceEvent {
+  /// The group gave these partitions to the instance.
+  case assigned([PartitionID])
+  /// The store handed a partition over; `local` is what the journal held of it.
+  case acquired(AcquiredPartition, local: LocalState?)
+  /// The store will not hand these over now (unreachable) …
+  case acquireFailed([PartitionID], String)
+  /// … or not until an operator acts: the partition is stopped.
+  case acquireRefused(PartitionID, String)
+  /// The group wants these back after a last flush.
+  case revoked([PartitionID])
+  /// The group has given these to somebody else already.
+  case lost([PartitionID])
+  case records(PartitionID, Records)
+  /// Everything below `offset` has been delivered.
+  case endOfPartition(PartitionID, Offset)
+  /// Kafka no longer has the offset that was asked for.
+  case offsetOutOfRange(PartitionID, String)
+  case flushFinished(UInt64, FlushOutcome)
+  /// The journal cannot take records now (disk full); it keeps those it was given.
+  case journalBlocked(String)
+  case journalReady
+  /// Flush everything, give everything back.
+  case drain
+  case tick
+}
+
+/// What the journal of this instance holds of a partition.
+public struct LocalState: Sendable {
+  /// The epoch under which it was written.
+  public var epoch: Epoch
+  /// Encoded Deltas: the snapshot if there is one, then records, ascending.
+  public var snapshot: [UInt8]?
+  public var deltas: [[UInt8]]
+  public init(epoch: Epoch, snapshot: [UInt8]?, deltas: [[UInt8]]) {
+    self.epoch = epoch; self.snapshot = snapshot; self.deltas = deltas
+  }
+}
+
+/// What the runtime is to do. Effects are performed in order.
+public enum Effect: Sendable {
+  case acquire([PartitionID])
+  /// Fetch from this offset on: the partition's assignment can be answered.
+  case start(PartitionID, Offset)
+  /// The partition is not to be fetched: its assignment is answered without it.
+  case leaveOut(PartitionID)
+  /// Go back or forward to this offset.
+  case seek(PartitionID, Offset)
+  /// Its revocation can be answered.
+  case release(PartitionID, Epoch?)
+  case journal(JournalEntry)
+  case flush(FlushRequest)
+  /// Read the offset rows of a flush whose end is unknown.
+  case resolve(FlushRequest)
+  case pause([PartitionID])
+  case resume([PartitionID])
+  /// Kafka's committed offsets, for lag tools only.
+  case acknowledge([PartitionID: Offset])
+  /// Merge state chunks if there are many.
+  case compact(PartitionID, Epoch)
+  case say(Severity, String)
+  /// An alert that an operator must see, kept in the store.
+  case alert(PartitionID, kind: String, String)
+  /// The instance cannot go on.
+  case fail(String)
+  /// `drain` is done.
+  case drained
+}
+
+public enum Severity: Sendable { case info, warning, error }
+
+/// What goes to the journal.
+public enum JournalEntry: Sendable {
+  case opened(PartitionID, Epoch, Offset)
+  case delta(PartitionID, Epoch, to: Offset, [UInt8])
+  case flushed(PartitionID, Epoch, Offset)
+  case dropped(PartitionID, Epoch)
+  /// State after all that is in the journal; records up to `flushed` are no longer needed.
+  case snapshot(PartitionID, Epoch, flushed: Offset, [UInt8])
+}

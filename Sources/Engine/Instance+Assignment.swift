@@ -1,0 +1,157 @@
+import Aggregation
+
+/// Partitions come and go.
+extension Instance {
+  func assigned(_ partitions: [PartitionID]) {
+    for id in partitions { tasks[id] = PartitionTask(id: id) }
+    if !partitions.isEmpty { effects.append(.acquire(partitions)) }
+  }
+
+  func acquireFailed(_ partitions: [PartitionID], _ reason: String, _ now: Milliseconds) {
+    let delay = min(max(200, (acquireRetry?.delay ?? lastAcquireDelay) * 2), 5000)
+    let waiting = partitions.filter { tasks[$0]?.phase == .acquiring }
+    guard !waiting.isEmpty else { return }
+    acquireRetry = (now + jitter(delay), (acquireRetry?.partitions ?? []) + waiting, delay)
+    effects.append(.say(.warning, "cannot take over \(list(waiting)) yet: \(reason); trying again"))
+  }
+
+  func refused(_ id: PartitionID, _ reason: String) {
+    guard let task = tasks[id] else { return }
+    task.phase = .stopped
+    effects.append(.say(.error, "\(id) stays stopped: \(reason)"))
+    effects.append(.leaveOut(id))
+  }
+
+  /// Builds the state: the store's chunks, then what the local journal has beyond them if it may be used.
+  func acquired(_ store: AcquiredPartition, _ local: LocalState?) {
+    lastAcquireDelay = 0
+    guard let task = tasks[store.partition], task.phase == .acquiring else { return }
+    task.epoch = store.epoch
+    task.flushed = store.nextOffset
+    do {
+      var processor = PartitionProcessor(plan: plan, at: Offset(0), hash: hash)
+      for chunk in store.chunks { processor.restore(try DeltaCodec.decode(chunk)) }
+      processor.resume(at: store.nextOffset, watermark: store.watermark)
+      var pending = PendingDelta(at: store.nextOffset, aggregateCount: plan.aggregates.count)
+      var rebuildFrom = store.horizon
+      if let local {
+        switch try usable(local, store) {
+        case .success(let deltas):
+          if let snapshot = local.snapshot { processor.restore(try DeltaCodec.decode(snapshot)) }
+          for delta in deltas {
+            processor.restore(delta)
+            if delta.from >= store.nextOffset { pending.append(delta) }
+          }
+          processor.resume(at: pending.delta.to, watermark: store.watermark)
+          let begins = local.snapshot == nil ? deltas.first?.from : Offset(0)
+          if let horizon = rebuildFrom, let begins, begins <= horizon.offset { rebuildFrom = nil }
+          effects.append(.say(.info, "\(task.id): the local journal continues at \(pending.delta.to.value), PostgreSQL at \(store.nextOffset.value)"))
+          effects.append(.journal(.opened(task.id, store.epoch, pending.delta.to)))
+        case .failure(let why):
+          effects.append(.say(.warning, "\(task.id): the local journal is thrown away: \(why.reason)"))
+          effects.append(.journal(.dropped(task.id, store.epoch)))
+          effects.append(.journal(.opened(task.id, store.epoch, store.nextOffset)))
+        }
+      } else {
+        effects.append(.journal(.opened(task.id, store.epoch, store.nextOffset)))
+      }
+      let next = processor.nextOffset
+      task.pendingWatermark = store.watermark
+      task.pending = pending
+      task.processor = consume processor
+      if let horizon = rebuildFrom, horizon.offset < next {
+        task.phase = .rebuilding(below: next, mark: horizon.watermark)
+        effects.append(.say(.info, "\(task.id): re-reading \(next.value - horizon.offset.value) offsets for the deduplication horizon"))
+        effects.append(.start(task.id, horizon.offset))
+      } else {
+        task.phase = .running
+        effects.append(.start(task.id, next))
+      }
+    } catch {
+      task.phase = .stopped
+      effects.append(.alert(task.id, kind: "state_unreadable", "state of \(task.id) cannot be read: \(error)"))
+      effects.append(.leaveOut(task.id))
+    }
+  }
+
+  struct Unusable: Error { var reason: String }
+
+  /// A journal may be used if nobody had the partition since it was written, and it reaches what PostgreSQL has.
+  private func usable(_ local: LocalState, _ store: AcquiredPartition) throws -> Result<[Delta], Unusable> {
+    guard local.epoch == store.previousEpoch else {
+      return .failure(Unusable(reason: "it was written under epoch \(local.epoch.value), PostgreSQL had moved on to \(store.previousEpoch.value)"))
+    }
+    let deltas = try local.deltas.map { try DeltaCodec.decode($0) }
+    for (a, b) in zip(deltas, deltas.dropFirst()) where a.to != b.from {
+      return .failure(Unusable(reason: "it has a hole between \(a.to.value) and \(b.from.value)"))
+    }
+    guard let last = deltas.last else {
+      return local.snapshot == nil ? .failure(Unusable(reason: "it holds nothing")) : .failure(Unusable(reason: "it holds a snapshot only"))
+    }
+    guard last.to >= store.nextOffset else {
+      return .failure(Unusable(reason: "it ends at \(last.to.value), PostgreSQL is at \(store.nextOffset.value)"))
+    }
+    let beyond = deltas.filter { $0.from >= store.nextOffset }
+    let boundary = beyond.first?.from ?? last.to
+    guard boundary == store.nextOffset else {
+      return .failure(Unusable(reason: "no record of it begins at PostgreSQL's offset \(store.nextOffset.value)"))
+    }
+    return .success(deltas)
+  }
+
+  func revoked(_ partitions: [PartitionID], _ now: Milliseconds) {
+    for id in partitions {
+      guard let task = tasks[id] else { effects.append(.release(id, nil)); continue }
+      task.drainBy = now + limits.drainTime
+    }
+    flushDue = min(flushDue, now)
+  }
+
+  func lost(_ partitions: [PartitionID]) {
+    for id in partitions {
+      if let task = tasks.removeValue(forKey: id), task.epoch.value > 0 { effects.append(.journal(.dropped(id, task.epoch))) }
+      effects.append(.release(id, nil))
+    }
+    if !partitions.isEmpty { effects.append(.say(.warning, "lost \(list(partitions)): the group has given them away")) }
+  }
+
+  /// Gives up partitions whose last flush is in, or whose time has run out.
+  func finishDrains(_ now: Milliseconds) {
+    for task in tasks.values.sorted(by: { $0.id < $1.id }) {
+      guard let deadline = task.drainBy else { continue }
+      let inFlight = flight?.request.parts.contains { $0.partition == task.id } ?? false
+      let clean = (task.pending?.isEmpty ?? true) && !inFlight
+      guard clean || now >= deadline else { continue }
+      if !clean {
+        effects.append(.say(.warning, "\(task.id) is given up with unflushed events: the next owner reads them again"))
+      }
+      tasks[task.id] = nil
+      effects.append(.release(task.id, task.epoch.value > 0 ? task.epoch : nil))
+    }
+    if isDraining, tasks.isEmpty, flight == nil || flight?.retryAt != nil {
+      isDraining = false
+      effects.append(.drained)
+    }
+  }
+
+  func outOfRange(_ id: PartitionID, _ reason: String) {
+    guard let task = tasks[id] else { return }
+    if case .rebuilding(let below, _) = task.phase {
+      effects.append(.say(.warning, "\(id): Kafka no longer holds the whole deduplication horizon; ids older than it are not known"))
+      task.phase = .running
+      effects.append(.seek(id, below))
+      return
+    }
+    let wanted = task.processor?.nextOffset.value ?? -1
+    task.phase = .stopped
+    task.drainBy = task.drainBy ?? Milliseconds.max
+    effects.append(
+      .alert(id, kind: "offset_out_of_range",
+        "\(id) is stopped: Kafka does not have offset \(wanted) (\(reason)). Accept the gap explicitly with `tidemark accept-gap`, or restore the topic"))
+    effects.append(.pause([id]))
+  }
+
+  func list(_ partitions: [PartitionID]) -> String {
+    partitions.count <= 8 ? partitions.map(\.description).joined(separator: ", ") : "\(partitions.count) partitions"
+  }
+}

@@ -1,0 +1,149 @@
+import Aggregation
+
+/// Consuming and flushing.
+extension Instance {
+  /// Folds one run of records of a partition, a batch at a time.
+  func consume(_ id: PartitionID, _ records: Records) {
+    guard let task = tasks[id], task.isActive, task.processor != nil else { return }
+    var begin = 0
+    while begin < records.count {
+      let count = min(limits.batch, records.count - begin)
+      let part = Records(
+        count: count, payloads: records.payloads + begin, payloadLengths: records.payloadLengths + begin,
+        keys: records.keys + begin, keyLengths: records.keyLengths + begin, offsets: records.offsets + begin,
+        timestamps: records.timestamps + begin)
+      begin += count
+      let t0 = stopwatch?() ?? 0
+      decoder.decode(part, into: &batch)
+      let t1 = stopwatch?() ?? 0
+      statistics.decodeNanoseconds += t1 - t0
+      if case .rebuilding(let below, var mark) = task.phase {
+        let reached = task.processor!.rebuildIdentifiers(batch, part, below: below, mark: &mark)
+        task.phase = reached ? .running : .rebuilding(below: below, mark: mark)
+        if reached { effects.append(.say(.info, "\(id): the deduplication horizon is rebuilt")) }
+        if !reached { continue }
+      }
+      let delta = task.processor!.apply(batch, part)
+      let t2 = stopwatch?() ?? 0
+      statistics.aggregateNanoseconds += t2 - t1
+      statistics.events += delta.to.value - delta.from.value
+      take(delta, task)
+      statistics.composeNanoseconds += (stopwatch?() ?? 0) - t2
+    }
+    task.processor?.closeWindows()
+  }
+
+  private func take(_ delta: Delta, _ task: PartitionTask) {
+    guard delta.to > delta.from else { return }
+    let bytes = DeltaCodec.encode(delta, .all)
+    task.journalBytes += bytes.count
+    statistics.ledger.add(delta.ledger)
+    task.pending?.append(delta)
+    effects.append(.journal(.delta(task.id, task.epoch, to: delta.to, bytes)))
+  }
+
+  func reachedEnd(_ id: PartitionID, _ offset: Offset) {
+    guard let task = tasks[id], task.isActive, task.processor != nil else { return }
+    if case .rebuilding(let below, _) = task.phase, offset >= below { task.phase = .running }
+    task.endOffset = offset
+    guard task.phase == .running, offset > task.processor!.nextOffset else { return }
+    take(task.processor!.skip(to: offset), task)
+  }
+
+  func flushIfDue(_ now: Milliseconds) {
+    if var waiting = flight {
+      guard let at = waiting.retryAt, now >= at else { return }
+      waiting.retryAt = nil
+      waiting.attempts += 1
+      flight = waiting
+      statistics.retries += 1
+      effects.append(waiting.retryResolves ? .resolve(waiting.request) : .flush(waiting.request))
+      return
+    }
+    guard now >= flushDue || pendingBytes > limits.eagerFlushBytes else { return }
+    let ready = tasks.values.filter { !($0.pending?.isEmpty ?? true) && $0.phase != .fenced }.sorted { $0.id < $1.id }
+    guard !ready.isEmpty else { return }
+    flushDue = now + limits.flushInterval
+    flushCount += 1
+    var parts: [FlushRequest.Part] = []
+    var bytes = 0
+    for task in ready {
+      bytes += task.pending!.bytes
+      let delta = task.pending!.take()
+      parts.append(
+        FlushRequest.Part(
+          partition: task.id, epoch: task.epoch, watermarkBefore: task.pendingWatermark, delta: delta, endOffset: task.endOffset))
+      task.pendingWatermark = delta.watermark
+    }
+    let request = FlushRequest(id: flushCount, parts: parts)
+    flight = Flight(request: request, bytes: bytes)
+    effects.append(.flush(request))
+  }
+
+  func flushFinished(_ id: UInt64, _ outcome: FlushOutcome, _ now: Milliseconds) {
+    guard var ended = flight, ended.request.id == id else { return }
+    switch outcome {
+    case .committed:
+      flight = nil
+      statistics.flushes += 1
+      if ended.attempts > 0 { effects.append(.say(.info, "flush \(id) is in PostgreSQL after \(ended.attempts) more attempts")) }
+      var offsets: [PartitionID: Offset] = [:]
+      for part in ended.request.parts {
+        offsets[part.partition] = part.delta.to
+        if let task = tasks[part.partition], task.epoch == part.epoch { settled(task, part.delta.to) }
+      }
+      effects.append(.acknowledge(offsets))
+    case .failed(let reason):
+      ended.retryAt = now + jitter(min(100 << Milliseconds(min(ended.attempts, 6)), 5000))
+      ended.retryResolves = false
+      flight = ended
+      if ended.attempts == 0 || ended.attempts % 10 == 0 { effects.append(.say(.warning, "flush \(id) failed, trying again: \(reason)")) }
+    case .unknown(let reason):
+      ended.retryAt = now + jitter(100)
+      ended.retryResolves = true
+      flight = ended
+      effects.append(.say(.warning, "the end of flush \(id) is unknown (\(reason)): reading the offset rows"))
+    case .fenced(let partitions):
+      flight = nil
+      fence(partitions)
+      let left = ended.request.parts.filter { !partitions.contains($0.partition) }
+      guard !left.isEmpty else { return }
+      flushCount += 1
+      let request = FlushRequest(id: flushCount, parts: left)
+      flight = Flight(request: request, bytes: ended.bytes)
+      effects.append(.flush(request))
+    case .fatal(let reason):
+      effects.append(.fail("PostgreSQL refuses the flush: \(reason)"))
+    }
+  }
+
+  private func fence(_ partitions: [PartitionID]) {
+    for id in partitions {
+      statistics.fenced += 1
+      guard let task = tasks[id] else { continue }
+      task.phase = .fenced
+      task.drop()
+      effects.append(.say(.error, "fenced: \(id) belongs to another instance now (epoch above \(task.epoch.value)); its state is dropped here"))
+      effects.append(.journal(.dropped(id, task.epoch)))
+      effects.append(.pause([id]))
+    }
+  }
+
+  /// A flush of the partition is in the store up to `offset`.
+  private func settled(_ task: PartitionTask, _ offset: Offset) {
+    task.flushed = offset
+    effects.append(.journal(.flushed(task.id, task.epoch, offset)))
+    if task.journalBytes > max(limits.snapshotAfter, task.snapshotBytes * 2), task.phase == .running, task.processor != nil {
+      task.processor!.compactMembers()
+      let bytes = DeltaCodec.encode(task.processor!.snapshot(), .all)
+      task.snapshotBytes = bytes.count
+      task.journalBytes = 0
+      effects.append(.journal(.snapshot(task.id, task.epoch, flushed: offset, bytes)))
+    }
+    task.flushesSinceCompaction += 1
+    if task.flushesSinceCompaction >= 16 {
+      task.flushesSinceCompaction = 0
+      effects.append(.compact(task.id, task.epoch))
+    }
+  }
+}

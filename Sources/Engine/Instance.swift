@@ -1,0 +1,161 @@
+import Aggregation
+import Decoding
+
+/// Tunables of an instance; the relations between them are checked when it is made.
+public struct InstanceLimits: Sendable {
+  /// Milliseconds between flushes.
+  public var flushInterval: Milliseconds = 1000
+  /// Pending bytes at which partitions pause; they go on at half of it.
+  public var pendingBytes = 256 << 20
+  /// Unflushed journal bytes at which partitions pause.
+  public var journalBytes = 2 << 30
+  /// Pending bytes that make a flush due before its time.
+  public var eagerFlushBytes = 32 << 20
+  /// Longest wait for a last flush when partitions are revoked.
+  public var drainTime: Milliseconds = 8000
+  /// Journal bytes of a partition before the first snapshot, and their multiple of the last one after.
+  public var snapshotAfter = 64 << 20
+  /// Records decoded at a time.
+  public var batch = 4096
+  public init() {}
+}
+
+/// An instance as a state machine: events in, effects out. It performs no input or output, reads no clock and starts no
+/// thread; the runtime performs the effects for real, a simulator performs them in a world of its own.
+///
+/// At most one flush is under way. Its request does not change until its end is known, so that a retry after an
+/// unknown COMMIT writes what the first attempt would have written.
+public final class Instance {
+  public let plan: Plan
+  public let limits: InstanceLimits
+  let decoder: Decoder
+  let hash: TextHash
+  var batch: EventBatch
+  var tasks: [PartitionID: PartitionTask] = [:]
+
+  var flight: Flight?
+  var flushCount: UInt64 = 0
+  var flushDue: Milliseconds = 0
+  var isDraining = false
+  var isJournalBlocked = false
+  var isPausedForBudget = false
+  var acquireRetry: (at: Milliseconds, partitions: [PartitionID], delay: Milliseconds)?
+  var effects: [Effect] = []
+  var dice: UInt64
+  public internal(set) var statistics = InstanceStatistics()
+  /// Clock for stage times, monotonic nanoseconds; nil: stages are not timed.
+  let stopwatch: (() -> UInt64)?
+
+  /// A flush under way or waiting to be tried again.
+  struct Flight {
+    var request: FlushRequest
+    var bytes: Int
+    /// nil while the store works on it.
+    var retryAt: Milliseconds?
+    var retryResolves = false
+    var attempts = 0
+  }
+
+  /// - Parameters:
+  ///   - seed: the topology's hash seed.
+  ///   - dice: seed of the jitter between retries.
+  public init(plan: Plan, seed: UInt64, limits: InstanceLimits, dice: UInt64, stopwatch: (() -> UInt64)? = nil) {
+    precondition(limits.eagerFlushBytes <= limits.pendingBytes / 2, "an early flush must come before the pause")
+    self.plan = plan
+    self.limits = limits
+    self.dice = dice
+    self.stopwatch = stopwatch
+    decoder = Decoder(plan: plan, seed: seed)
+    hash = Decoder.hash(seed: seed)
+    batch = EventBatch(capacity: limits.batch, fieldCount: plan.fields.count)
+  }
+
+  /// Takes one event at time `now`; returns what is to be done, in order.
+  public func handle(_ event: InstanceEvent, now: Milliseconds) -> [Effect] {
+    effects = []
+    switch event {
+    case .assigned(let partitions): assigned(partitions)
+    case .acquired(let partition, let local): acquired(partition, local)
+    case .acquireFailed(let partitions, let reason): acquireFailed(partitions, reason, now)
+    case .acquireRefused(let partition, let reason): refused(partition, reason)
+    case .revoked(let partitions): revoked(partitions, now)
+    case .lost(let partitions): lost(partitions)
+    case .records(let partition, let records): consume(partition, records)
+    case .endOfPartition(let partition, let offset): reachedEnd(partition, offset)
+    case .offsetOutOfRange(let partition, let reason): outOfRange(partition, reason)
+    case .flushFinished(let id, let outcome): flushFinished(id, outcome, now)
+    case .journalBlocked(let reason): journalBlocked(reason)
+    case .journalReady:
+      isJournalBlocked = false
+      effects.append(.say(.info, "the journal takes records again"))
+    case .drain:
+      isDraining = true
+      revoked(Array(tasks.keys).sorted(), now)
+    case .tick: tick(now)
+    }
+    flushIfDue(now)
+    finishDrains(now)
+    balance()
+    return effects
+  }
+
+  /// Whether everything consumed is in the store.
+  public var isIdle: Bool { flight == nil && tasks.values.allSatisfy { $0.pending?.isEmpty ?? true } }
+
+  var pendingBytes: Int { tasks.values.reduce(flight?.bytes ?? 0) { $0 + ($1.pending?.bytes ?? 0) } }
+
+  // MARK: Budget
+
+  /// Pauses what must wait and resumes what may go on: past a budget partitions pause, nothing is dropped.
+  private func balance() {
+    let pending = pendingBytes
+    let journal = tasks.values.reduce(0) { $0 + unflushedJournal($1) }
+    if !isPausedForBudget, pending > limits.pendingBytes || journal > limits.journalBytes {
+      isPausedForBudget = true
+      effects.append(.say(.warning, "paused: \(pending >> 20) MiB wait for PostgreSQL (budget \(limits.pendingBytes >> 20) MiB); Kafka keeps the rest"))
+    } else if isPausedForBudget, pending < limits.pendingBytes / 2, journal < limits.journalBytes / 2 || flight == nil {
+      isPausedForBudget = false
+      effects.append(.say(.info, "resumed: \(pending >> 20) MiB wait for PostgreSQL"))
+    }
+    let hold = isPausedForBudget || isJournalBlocked
+    let change = tasks.values.filter { $0.isActive && $0.isPaused != hold }.map(\.id).sorted()
+    guard !change.isEmpty else { return }
+    for id in change { tasks[id]?.isPaused = hold }
+    effects.append(hold ? .pause(change) : .resume(change))
+  }
+
+  private func unflushedJournal(_ task: PartitionTask) -> Int { (task.pending?.isEmpty ?? true) ? 0 : task.pending?.bytes ?? 0 }
+
+  private func journalBlocked(_ reason: String) {
+    if !isJournalBlocked { effects.append(.say(.error, "paused: the journal takes no records: \(reason)")) }
+    isJournalBlocked = true
+  }
+
+  func tick(_ now: Milliseconds) {
+    if let retry = acquireRetry, now >= retry.at {
+      acquireRetry = nil
+      let waiting = retry.partitions.filter { tasks[$0]?.phase == .acquiring }
+      if !waiting.isEmpty { effects.append(.acquire(waiting)) }
+      lastAcquireDelay = retry.delay
+    }
+  }
+  var lastAcquireDelay: Milliseconds = 0
+
+  /// A delay of `base` to twice that: retries of many instances do not march in step.
+  func jitter(_ base: Milliseconds) -> Milliseconds {
+    dice = dice &* 6_364_136_223_846_793_005 &+ 1_442_695_040_888_963_407
+    return base + Milliseconds((dice >> 33) % UInt64(max(1, base)))
+  }
+}
+
+/// Counters since the start, and nanoseconds of work by stage.
+public struct InstanceStatistics: Sendable {
+  public var events: Int64 = 0
+  public var ledger = LedgerCounts()
+  public var flushes: Int64 = 0
+  public var retries: Int64 = 0
+  public var fenced: Int64 = 0
+  public var decodeNanoseconds: UInt64 = 0
+  public var aggregateNanoseconds: UInt64 = 0
+  public var composeNanoseconds: UInt64 = 0
+}

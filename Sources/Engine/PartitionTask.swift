@@ -1,0 +1,51 @@
+import Aggregation
+
+/// One assigned partition.
+///
+///     assigned ─► acquiring ─► rebuilding ─► running ─► draining ─► (released)
+///                     │             │           │  ▲        ▲
+///                     │             └───────────┘  │        │ revoked
+///                     ├─► stopped (gap, operator)  └─ resumed
+///                     └─► fenced  (another epoch; waits for the group to take it back)
+final class PartitionTask {
+  enum Phase: Equatable {
+    case acquiring
+    /// Re-reading the topic below `below` for event ids; `mark` is the watermark there.
+    case rebuilding(below: Offset, mark: EventTime?)
+    case running
+    case fenced
+    case stopped
+  }
+
+  let id: PartitionID
+  var phase = Phase.acquiring
+  var epoch = Epoch(0)
+  var processor: PartitionProcessor?
+  var pending: PendingDelta?
+  /// Watermark where `pending` begins.
+  var pendingWatermark: EventTime?
+  var endOffset: Offset?
+  /// Set when the group wants the partition back: the time by which it is given up in any case.
+  var drainBy: Milliseconds?
+  var isPaused = false
+  /// Everything below this is in the store.
+  var flushed = Offset(0)
+  /// Journal bytes since the last snapshot, and the size of that.
+  var journalBytes = 0
+  var snapshotBytes = 0
+  var flushesSinceCompaction = 0
+
+  init(id: PartitionID) { self.id = id }
+
+  var isActive: Bool {
+    switch phase {
+    case .rebuilding, .running: true
+    default: false
+    }
+  }
+
+  func drop() {
+    processor = nil
+    pending = nil
+  }
+}
