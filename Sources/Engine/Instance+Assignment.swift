@@ -58,7 +58,7 @@ extension Instance {
       let next = processor.nextOffset
       task.pendingWatermark = store.watermark
       task.pending = pending
-      task.processor = consume processor
+      task.state = PartitionState(processor)
       if let horizon = rebuildFrom, horizon.offset < next {
         task.phase = .rebuilding(below: next, mark: horizon.watermark)
         effects.append(.say(.info, "\(task.id): re-reading \(next.value - horizon.offset.value) offsets for the deduplication horizon"))
@@ -85,14 +85,13 @@ extension Instance {
     for (a, b) in zip(deltas, deltas.dropFirst()) where a.to != b.from {
       return .failure(Unusable(reason: "it has a hole between \(a.to.value) and \(b.from.value)"))
     }
-    guard let last = deltas.last else {
-      return local.snapshot == nil ? .failure(Unusable(reason: "it holds nothing")) : .failure(Unusable(reason: "it holds a snapshot only"))
+    guard let end = try deltas.last?.to ?? local.snapshot.map({ try DeltaCodec.decode($0).to }) else {
+      return .failure(Unusable(reason: "it holds nothing"))
     }
-    guard last.to >= store.nextOffset else {
-      return .failure(Unusable(reason: "it ends at \(last.to.value), PostgreSQL is at \(store.nextOffset.value)"))
+    guard end >= store.nextOffset else {
+      return .failure(Unusable(reason: "it ends at \(end.value), PostgreSQL is at \(store.nextOffset.value)"))
     }
-    let beyond = deltas.filter { $0.from >= store.nextOffset }
-    let boundary = beyond.first?.from ?? last.to
+    let boundary = deltas.first { $0.from >= store.nextOffset }?.from ?? end
     guard boundary == store.nextOffset else {
       return .failure(Unusable(reason: "no record of it begins at PostgreSQL's offset \(store.nextOffset.value)"))
     }
@@ -142,9 +141,8 @@ extension Instance {
       effects.append(.seek(id, below))
       return
     }
-    let wanted = task.processor?.nextOffset.value ?? -1
+    let wanted = task.state?.processor.nextOffset.value ?? -1
     task.phase = .stopped
-    task.drainBy = task.drainBy ?? Milliseconds.max
     effects.append(
       .alert(id, kind: "offset_out_of_range",
         "\(id) is stopped: Kafka does not have offset \(wanted) (\(reason)). Accept the gap explicitly with `tidemark accept-gap`, or restore the topic"))

@@ -1,10 +1,11 @@
 import Aggregation
+import Decoding
 
 /// Consuming and flushing.
 extension Instance {
   /// Folds one run of records of a partition, a batch at a time.
   func consume(_ id: PartitionID, _ records: Records) {
-    guard let task = tasks[id], task.isActive, task.processor != nil else { return }
+    guard let task = tasks[id], task.isActive, task.drainBy == nil, let state = task.state else { return }
     var begin = 0
     while begin < records.count {
       let count = min(limits.batch, records.count - begin)
@@ -18,19 +19,19 @@ extension Instance {
       let t1 = stopwatch?() ?? 0
       statistics.decodeNanoseconds += t1 - t0
       if case .rebuilding(let below, var mark) = task.phase {
-        let reached = task.processor!.rebuildIdentifiers(batch, part, below: below, mark: &mark)
+        let reached = state.processor.rebuildIdentifiers(batch, part, below: below, mark: &mark)
         task.phase = reached ? .running : .rebuilding(below: below, mark: mark)
         if reached { effects.append(.say(.info, "\(id): the deduplication horizon is rebuilt")) }
         if !reached { continue }
       }
-      let delta = task.processor!.apply(batch, part)
+      let delta = state.processor.apply(batch, part)
       let t2 = stopwatch?() ?? 0
       statistics.aggregateNanoseconds += t2 - t1
       statistics.events += delta.to.value - delta.from.value
       take(delta, task)
       statistics.composeNanoseconds += (stopwatch?() ?? 0) - t2
     }
-    task.processor?.closeWindows()
+    state.processor.closeWindows()
   }
 
   private func take(_ delta: Delta, _ task: PartitionTask) {
@@ -43,11 +44,11 @@ extension Instance {
   }
 
   func reachedEnd(_ id: PartitionID, _ offset: Offset) {
-    guard let task = tasks[id], task.isActive, task.processor != nil else { return }
+    guard let task = tasks[id], task.isActive, task.drainBy == nil, let state = task.state else { return }
     if case .rebuilding(let below, _) = task.phase, offset >= below { task.phase = .running }
     task.endOffset = offset
-    guard task.phase == .running, offset > task.processor!.nextOffset else { return }
-    take(task.processor!.skip(to: offset), task)
+    guard task.phase == .running, offset > state.processor.nextOffset else { return }
+    take(state.processor.skip(to: offset), task)
   }
 
   func flushIfDue(_ now: Milliseconds) {
@@ -133,9 +134,9 @@ extension Instance {
   private func settled(_ task: PartitionTask, _ offset: Offset) {
     task.flushed = offset
     effects.append(.journal(.flushed(task.id, task.epoch, offset)))
-    if task.journalBytes > max(limits.snapshotAfter, task.snapshotBytes * 2), task.phase == .running, task.processor != nil {
-      task.processor!.compactMembers()
-      let bytes = DeltaCodec.encode(task.processor!.snapshot(), .all)
+    if task.journalBytes > max(limits.snapshotAfter, task.snapshotBytes * 2), task.phase == .running, let state = task.state {
+      state.processor.compactMembers()
+      let bytes = DeltaCodec.encode(state.processor.snapshot(), .all)
       task.snapshotBytes = bytes.count
       task.journalBytes = 0
       effects.append(.journal(.snapshot(task.id, task.epoch, flushed: offset, bytes)))

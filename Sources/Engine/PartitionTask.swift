@@ -20,7 +20,7 @@ final class PartitionTask {
   let id: PartitionID
   var phase = Phase.acquiring
   var epoch = Epoch(0)
-  var processor: PartitionProcessor?
+  var state: PartitionState?
   var pending: PendingDelta?
   /// Watermark where `pending` begins.
   var pendingWatermark: EventTime?
@@ -45,7 +45,13 @@ final class PartitionTask {
   }
 
   func drop() {
-    processor = nil
+    state = nil
     pending = nil
   }
+}
+
+/// Holds a processor, so that having none is an ordinary optional.
+final class PartitionState {
+  var processor: PartitionProcessor
+  init(_ processor: consuming PartitionProcessor) { self.processor = processor }
 }
