@@ -48,9 +48,11 @@ extension PartitionProcessor {
   public func snapshot() -> Delta {
     var delta = Delta(from: nextOffset, to: nextOffset, aggregateCount: aggregateCount)
     delta.watermark = watermark
+    let bound = watermark.map { $0.microseconds - plan.allowedLateness } ?? Int64.min
     for a in 0..<aggregateCount {
       delta.aggregates[a].groups.reserveCapacity(aggregates[a].slotCount)
-      for slot in 0..<aggregates[a].slotCount {
+      // Windows that no event can reach any more are left out, whether they have been forgotten yet or not.
+      for slot in 0..<aggregates[a].slotCount where aggregates[a].windows[slot].end.microseconds > bound {
         var measures: [MeasureIncrement] = []
         for (m, measure) in plan.aggregates[a].measures.enumerated() {
           switch measure.kind {

@@ -389,6 +389,16 @@ struct tm_decoder {
     return 0;
   }
 
+  // JSON that is not an object, or text that only begins like it.
+  static int scalar_or_array(od::document &doc, od::json_type type) {
+    bool valid = true, truth;
+    double number;
+    if (type == od::json_type::null) valid = doc.is_null();
+    if (type == od::json_type::boolean) valid = !doc.get_bool().get(truth);
+    if (type == od::json_type::number) valid = !doc.get_double().get(number);
+    return valid ? TM_NOT_AN_OBJECT : TM_INVALID_JSON;
+  }
+
   int document(const uint8_t *payload, size_t length) {
     if (padded.size() < length + simdjson::SIMDJSON_PADDING) padded.resize((length + simdjson::SIMDJSON_PADDING) * 2);
     memcpy(padded.data(), payload, length);
@@ -401,7 +411,7 @@ struct tm_decoder {
     if (parser.iterate(padded.data(), length, padded.size()).get(doc)) return TM_INVALID_JSON;
     od::json_type type;
     if (doc.type().get(type)) return TM_INVALID_JSON;
-    if (type != od::json_type::object) return TM_NOT_AN_OBJECT;
+    if (type != od::json_type::object) return scalar_or_array(doc, type);
     od::object top;
     if (doc.get_object().get(top)) return TM_INVALID_JSON;
     if (int s = object(root, top)) return s;
