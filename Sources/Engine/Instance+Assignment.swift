@@ -53,6 +53,7 @@ extension Instance {
           effects.append(.journal(.opened(task.id, store.epoch, store.nextOffset)))
         }
       } else {
+        effects.append(.journal(.dropped(task.id, store.epoch)))
         effects.append(.journal(.opened(task.id, store.epoch, store.nextOffset)))
       }
       let next = processor.nextOffset

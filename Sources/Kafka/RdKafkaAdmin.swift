@@ -1,0 +1,60 @@
+import CRdKafka
+
+/// Topics, made on demand.
+public enum Admin {
+  /// Makes a topic; one that exists is left as it is. Blocks up to `timeout` milliseconds.
+  public static func createTopic(_ settings: KafkaSettings, _ topic: String, partitions: Int32, timeout: Int32 = 10_000) throws {
+    let handle = try RdKafkaHandle(RD_KAFKA_PRODUCER, settings, defaults: [("client.id", "tidemark-admin")])
+    if try handle.partitionCount(topic, timeout: timeout) != nil { return }
+    var words = [CChar](repeating: 0, count: 512)
+    guard let new = rd_kafka_NewTopic_new(topic, partitions, -1, &words, words.count) ?? rd_kafka_NewTopic_new(topic, partitions, 1, &words, words.count)
+    else { throw KafkaError(code: .configuration, message: "topic \(topic): \(RdKafkaHandle.text(words))") }
+    defer { rd_kafka_NewTopic_destroy(new) }
+    let queue = rd_kafka_queue_new(handle.raw)
+    defer { rd_kafka_queue_destroy(queue) }
+    var topics: [OpaquePointer?] = [new]
+    rd_kafka_CreateTopics(handle.raw, &topics, 1, nil, queue)
+    guard let event = rd_kafka_queue_poll(queue, timeout) else {
+      throw KafkaError(code: .unreachable, message: "topic \(topic) was not made within \(timeout) ms")
+    }
+    defer { rd_kafka_event_destroy(event) }
+    var count = 0
+    guard let result = rd_kafka_event_CreateTopics_result(event), let answers = rd_kafka_CreateTopics_result_topics(result, &count), count == 1
+    else { throw KafkaError(code: .other, message: "topic \(topic): \(String(cString: rd_kafka_event_error_string(event)))") }
+    let code = rd_kafka_topic_result_error(answers[0])
+    guard code == RD_KAFKA_RESP_ERR_NO_ERROR || code == RD_KAFKA_RESP_ERR_TOPIC_ALREADY_EXISTS else {
+      throw KafkaError(code: .other, message: "topic \(topic): \(RdKafkaHandle.text(code))")
+    }
+  }
+}
+
+/// librdkafka's mock cluster as a broker for development: in memory, on loopback, gone with its process.
+/// It keeps the newest 5 MB or 100,000 messages of a partition and forgets the rest.
+public final class DevelopmentBroker {
+  private let handle: RdKafkaHandle
+  private let cluster: OpaquePointer
+  public let bootstrapServers: String
+
+  /// - Parameter partitions: of topics that are made by being used.
+  public init(brokers: Int32 = 1, partitions: Int32 = 4) throws {
+    handle = try RdKafkaHandle(RD_KAFKA_PRODUCER, KafkaSettings(bootstrapServers: ""), defaults: [("client.id", "tidemark-broker")])
+    guard let cluster = rd_kafka_mock_cluster_new(handle.raw, brokers) else {
+      throw KafkaError(code: .other, message: "the development broker cannot be made")
+    }
+    self.cluster = cluster
+    rd_kafka_mock_topic_create(cluster, "__tidemark_unused", 1, 1)
+    bootstrapServers = String(cString: rd_kafka_mock_cluster_bootstraps(cluster))
+    defaultPartitions = partitions
+  }
+  private let defaultPartitions: Int32
+
+  deinit { rd_kafka_mock_cluster_destroy(cluster) }
+
+  /// Makes a topic, with the broker's own number of partitions unless told otherwise.
+  public func createTopic(_ name: String, partitions: Int32? = nil) throws {
+    let code = rd_kafka_mock_topic_create(cluster, name, partitions ?? defaultPartitions, 1)
+    guard code == RD_KAFKA_RESP_ERR_NO_ERROR || code == RD_KAFKA_RESP_ERR_TOPIC_ALREADY_EXISTS else {
+      throw KafkaError(code: .other, message: "topic \(name): \(RdKafkaHandle.text(code))")
+    }
+  }
+}

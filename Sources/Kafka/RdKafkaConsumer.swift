@@ -1,0 +1,259 @@
+import CRdKafka
+
+/// What a poll found.
+public enum ConsumerEvent: Sendable {
+  case records(RecordSet)
+  /// Everything below the offset has been delivered.
+  case endOfPartition(TopicPartition, Int64)
+  /// To be answered by `assign`, once, now or later.
+  case assigned([TopicPartition])
+  /// To be answered by `unassign`, once, now or later.
+  case revoked([TopicPartition])
+  /// Given away already; `unassign` has been called.
+  case lost([TopicPartition])
+  case offsetOutOfRange(TopicPartition, String)
+  case topicMissing(String)
+  /// Passing trouble; librdkafka goes on trying.
+  case error(String)
+  /// The consumer cannot go on (fenced static member, unsupported feature).
+  case fatal(String)
+}
+
+/// A consumer in a group, driven by the one thread that polls it.
+///
+/// The rebalance callback decides nothing and never blocks: it is reported as an event and answered later by the same
+/// thread. Until then librdkafka waits (it keeps the session alive as long as somebody polls), which is how offsets can
+/// come from PostgreSQL without a wait inside the callback.
+public final class Consumer {
+  private let handle: RdKafkaHandle
+  private let queue: OpaquePointer
+  private let box: EventBox
+  private var buffer: [UnsafeMutablePointer<rd_kafka_message_t>?]
+  private let mostMessages: Int
+  private var missing: Set<String> = []
+  /// Failed acknowledgements and passing errors since the start.
+  public private(set) var errorCount = 0
+
+  private final class EventBox {
+    var events: [ConsumerEvent] = []
+  }
+
+  /// - Parameters:
+  ///   - instanceID: `group.instance.id` for static membership.
+  ///   - mostMessages: most messages that one poll returns.
+  public init(
+    _ settings: KafkaSettings, group: String, topics: [String], instanceID: String? = nil, mostMessages: Int = 10_000
+  ) throws {
+    // 64 MiB of messages wait at most: enough to hide a fetch's round trip, little enough to bound memory.
+    let defaults = [
+      ("client.id", "tidemark"), ("partition.assignment.strategy", "cooperative-sticky"), ("fetch.queue.backoff.ms", "10"),
+      ("queued.min.messages", "100000"), ("queued.max.messages.kbytes", "65536"), ("allow.auto.create.topics", "false"),
+      ("topic.metadata.refresh.interval.ms", "10000"),
+    ]
+    var forced = [
+      ("group.id", group), ("enable.auto.commit", "false"), ("enable.auto.offset.store", "false"), ("enable.partition.eof", "true"),
+      ("auto.offset.reset", "error"),
+    ]
+    if let instanceID { forced.append(("group.instance.id", instanceID)) }
+    let box = EventBox()
+    handle = try RdKafkaHandle(RD_KAFKA_CONSUMER, settings, defaults: defaults, forced: forced) { conf in
+      rd_kafka_conf_set_opaque(conf, Unmanaged.passUnretained(box).toOpaque())
+      rd_kafka_conf_set_rebalance_cb(conf) { raw, code, list, opaque in
+        // Safety: the box lives as long as the consumer, which closes the handle before it goes.
+        let box = Unmanaged<EventBox>.fromOpaque(opaque!).takeUnretainedValue()
+        let partitions = Consumer.partitions(list)
+        if code == RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS {
+          box.events.append(.assigned(partitions))
+        } else if code == RD_KAFKA_RESP_ERR__REVOKE_PARTITIONS, rd_kafka_assignment_lost(raw) == 0 {
+          box.events.append(.revoked(partitions))
+        } else {
+          Consumer.unassign(raw!, list)
+          box.events.append(.lost(partitions))
+        }
+      }
+      rd_kafka_conf_set_error_cb(conf) { raw, code, reason, opaque in
+        let box = Unmanaged<EventBox>.fromOpaque(opaque!).takeUnretainedValue()
+        let code = rd_kafka_resp_err_t(rawValue: code)
+        let text = reason.map { String(cString: $0) } ?? RdKafkaHandle.text(code)
+        if code == RD_KAFKA_RESP_ERR__FATAL {
+          var words = [CChar](repeating: 0, count: 512)
+          let cause = rd_kafka_fatal_error(raw, &words, words.count)
+          box.events.append(.fatal("\(RdKafkaHandle.text(cause)): \(RdKafkaHandle.text(words))"))
+        } else {
+          box.events.append(.error(text))
+        }
+      }
+    }
+    self.box = box
+    self.mostMessages = mostMessages
+    buffer = Array(repeating: nil, count: mostMessages)
+    rd_kafka_poll_set_consumer(handle.raw)
+    queue = rd_kafka_queue_get_consumer(handle.raw)
+    let code = withPartitionList(topics.map { (TopicPartition(topic: $0, partition: RD_KAFKA_PARTITION_UA), -1001) }) {
+      rd_kafka_subscribe(handle.raw, $0)
+    }
+    guard code == RD_KAFKA_RESP_ERR_NO_ERROR else {
+      throw KafkaError(code: .other, message: "subscribe to \(topics.joined(separator: ", ")): \(RdKafkaHandle.text(code))")
+    }
+  }
+
+  deinit { rd_kafka_queue_destroy(queue) }
+
+  private static func partitions(_ list: UnsafeMutablePointer<rd_kafka_topic_partition_list_t>?) -> [TopicPartition] {
+    guard let list else { return [] }
+    return (0..<Int(list.pointee.cnt)).map {
+      TopicPartition(topic: String(cString: list.pointee.elems[$0].topic), partition: list.pointee.elems[$0].partition)
+    }
+  }
+
+  private static func isCooperative(_ raw: OpaquePointer) -> Bool {
+    rd_kafka_rebalance_protocol(raw).map { String(cString: $0) } == "COOPERATIVE"
+  }
+
+  private static func unassign(_ raw: OpaquePointer, _ list: UnsafeMutablePointer<rd_kafka_topic_partition_list_t>?) {
+    if isCooperative(raw) {
+      if let error = rd_kafka_incremental_unassign(raw, list) { rd_kafka_error_destroy(error) }
+    } else {
+      rd_kafka_assign(raw, nil)
+    }
+  }
+
+  /// Waits up to `timeout` milliseconds for the first message, then takes what is there.
+  public func poll(timeout: Int32) -> [ConsumerEvent] {
+    let count = rd_kafka_consume_batch_queue(queue, timeout, &buffer, mostMessages)
+    var events: [ConsumerEvent] = []
+    var open: [RecordSet] = []
+    var lastTopic: OpaquePointer?
+    var lastPartition: Int32 = -1
+    var last: RecordSet?
+    for i in 0..<max(0, count) {
+      guard let message = buffer[i] else { continue }
+      let topic = message.pointee.rkt
+      let partition = message.pointee.partition
+      guard message.pointee.err == RD_KAFKA_RESP_ERR_NO_ERROR else {
+        // What came before an event of a partition is delivered before it.
+        events.append(contentsOf: open.map { .records($0) })
+        open.removeAll()
+        last = nil
+        if let event = event(of: message) { events.append(event) }
+        rd_kafka_message_destroy(message)
+        continue
+      }
+      if last == nil || topic != lastTopic || partition != lastPartition {
+        let at = TopicPartition(topic: String(cString: rd_kafka_topic_name(topic)), partition: partition)
+        lastTopic = topic
+        lastPartition = partition
+        if let known = open.first(where: { $0.at == at }) {
+          last = known
+        } else {
+          let set = RecordSet(at, capacity: count - i)
+          open.append(set)
+          last = set
+        }
+      }
+      last!.append(message)
+    }
+    events.append(contentsOf: open.map { .records($0) })
+    if !box.events.isEmpty {
+      events.append(contentsOf: box.events)
+      box.events.removeAll()
+    }
+    return events
+  }
+
+  private func event(of message: UnsafeMutablePointer<rd_kafka_message_t>) -> ConsumerEvent? {
+    let m = message.pointee
+    let topic = m.rkt.map { String(cString: rd_kafka_topic_name($0)) } ?? ""
+    let at = TopicPartition(topic: topic, partition: m.partition)
+    let text = rd_kafka_message_errstr(message).map { String(cString: $0) } ?? RdKafkaHandle.text(m.err)
+    switch m.err {
+    case RD_KAFKA_RESP_ERR__PARTITION_EOF: return .endOfPartition(at, m.offset)
+    case RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET, RD_KAFKA_RESP_ERR_OFFSET_OUT_OF_RANGE: return .offsetOutOfRange(at, text)
+    case RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART, RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC, RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION:
+      return missing.insert(topic).inserted ? .topicMissing(topic) : nil
+    case RD_KAFKA_RESP_ERR__FATAL: return .fatal(text)
+    default:
+      errorCount += 1
+      return .error(text)
+    }
+  }
+
+  /// Answers `.assigned`: fetching begins at these offsets. Partitions of the assignment may be left out.
+  public func assign(_ partitions: [(TopicPartition, offset: Int64)]) throws {
+    let cooperative = Self.isCooperative(handle.raw)
+    let failure: String? = withPartitionList(partitions.map { ($0.0, $0.offset) }) { list in
+      if cooperative {
+        guard let error = rd_kafka_incremental_assign(handle.raw, list) else { return nil }
+        defer { rd_kafka_error_destroy(error) }
+        return String(cString: rd_kafka_error_string(error))
+      }
+      let code = rd_kafka_assign(handle.raw, list)
+      return code == RD_KAFKA_RESP_ERR_NO_ERROR ? nil : RdKafkaHandle.text(code)
+    }
+    for (at, _) in partitions { missing.remove(at.topic) }
+    if let failure { throw KafkaError(code: .other, message: "assignment: \(failure)") }
+  }
+
+  /// Answers `.revoked`.
+  public func unassign(_ partitions: [TopicPartition]) {
+    withPartitionList(partitions.map { ($0, -1001) }) { Self.unassign(handle.raw, $0) }
+  }
+
+  public func pause(_ partitions: [TopicPartition]) {
+    _ = withPartitionList(partitions.map { ($0, -1001) }) { rd_kafka_pause_partitions(handle.raw, $0) }
+  }
+
+  public func resume(_ partitions: [TopicPartition]) {
+    _ = withPartitionList(partitions.map { ($0, -1001) }) { rd_kafka_resume_partitions(handle.raw, $0) }
+  }
+
+  /// Fetching goes on at `offset`. Waits up to two seconds for librdkafka's own threads, not for a broker.
+  public func seek(_ at: TopicPartition, to offset: Int64) throws {
+    let failure: String? = withPartitionList([(at, offset)]) { list in
+      guard let error = rd_kafka_seek_partitions(handle.raw, list, 2000) else { return nil }
+      defer { rd_kafka_error_destroy(error) }
+      return String(cString: rd_kafka_error_string(error))
+    }
+    if let failure { throw KafkaError(code: .other, message: "seek \(at) to \(offset): \(failure)") }
+  }
+
+  /// Tells Kafka how far this group is, for lag tools alone: nothing of Tidemark reads it. Does not wait.
+  public func acknowledge(_ offsets: [(TopicPartition, offset: Int64)]) {
+    let code = withPartitionList(offsets.map { ($0.0, $0.offset) }) { rd_kafka_commit(handle.raw, $0, 1) }
+    if code != RD_KAFKA_RESP_ERR_NO_ERROR { errorCount += 1 }
+  }
+
+  /// A reader of metadata and offsets that other threads may use; it shares this consumer's connections.
+  public var metadata: ClusterMetadata { ClusterMetadata(handle) }
+
+  /// Leaves the group. What is still assigned is given back without being reported; call at the end, from the polling thread.
+  public func close() {
+    rd_kafka_assign(handle.raw, nil)
+    rd_kafka_consumer_close(handle.raw)
+    box.events.removeAll()
+  }
+}
+
+/// Offsets and partition counts, from any thread; calls block up to their timeout.
+public struct ClusterMetadata: Sendable {
+  private let handle: RdKafkaHandle
+  init(_ handle: RdKafkaHandle) { self.handle = handle }
+
+  /// A connection of its own.
+  public init(_ settings: KafkaSettings) throws {
+    handle = try RdKafkaHandle(RD_KAFKA_PRODUCER, settings, defaults: [("client.id", "tidemark-metadata")])
+  }
+
+  /// The first offset that Kafka still has and the one that the next message will get.
+  public func watermarks(_ at: TopicPartition, timeout: Int32 = 5000) throws(KafkaError) -> (low: Int64, high: Int64) {
+    try handle.watermarks(at, timeout: timeout)
+  }
+
+  /// nil: there is no such topic (yet).
+  public func partitionCount(_ topic: String, timeout: Int32 = 5000) throws(KafkaError) -> Int? {
+    try handle.partitionCount(topic, timeout: timeout)
+  }
+
+  /// Version of the librdkafka that runs.
+  public static var libraryVersion: String { String(cString: rd_kafka_version_str()) }
+}
