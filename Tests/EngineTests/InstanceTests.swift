@@ -1,0 +1,144 @@
+import Aggregation
+import Decoding
+import Engine
+import Testing
+
+/// The engine with no world around it: events in, effects compared.
+@Suite struct InstanceTests {
+  let id = PartitionID(topic: "t", partition: 0)
+  let other = PartitionID(topic: "t", partition: 1)
+
+  static let plan = Plan(
+    topology: "test", fingerprint: "f", topics: ["t"], idPath: nil, timePath: ["at"], timeFormat: .epochSeconds,
+    fields: [FieldPlan(name: "user", path: ["user"], kind: .string, presence: .required)], partitionKey: 0,
+    aggregates: [
+      AggregatePlan(
+        name: "a", window: .tumbling(length: 60_000_000), by: [], filter: [],
+        measures: [MeasurePlan(name: "n", kind: .count), MeasurePlan(name: "users", kind: .distinct(field: 0))], groupLimit: 10)
+    ], allowedLateness: 3_600_000_000, deduplicateWithin: nil, maxFutureSkew: 300_000_000)
+
+  func instance(_ change: (inout InstanceLimits) -> Void = { _ in }) -> Instance {
+    var limits = InstanceLimits()
+    change(&limits)
+    return Instance(plan: Self.plan, seed: 1, limits: limits, dice: 1)
+  }
+
+  func acquired(_ id: PartitionID, epoch: Int64 = 1, next: Int64 = 0, chunks: [[UInt8]] = []) -> AcquiredPartition {
+    AcquiredPartition(
+      partition: id, epoch: Epoch(epoch), previousEpoch: Epoch(epoch - 1), nextOffset: Offset(next), watermark: nil, chunks: chunks,
+      horizon: nil)
+  }
+
+  func feed(_ instance: Instance, _ id: PartitionID, _ offsets: Range<Int64>, now: Milliseconds) -> [Effect] {
+    let messages = offsets.map {
+      RecordBuffer.Message(offset: $0, timestamp: 1_700_000_000_000, key: Array("u".utf8), payload: Array("{\"at\":1700000000,\"user\":\"u\($0)\"}".utf8))
+    }
+    return RecordBuffer(messages).withRecords { instance.handle(.records(id, $0), now: now) }
+  }
+
+  func flush(in effects: [Effect]) -> FlushRequest? {
+    for case .flush(let request) in effects { return request }
+    return nil
+  }
+
+  func start(_ instance: Instance, _ partitions: [PartitionID]) {
+    _ = instance.handle(.assigned(partitions), now: 0)
+    for p in partitions { _ = instance.handle(.acquired(acquired(p), local: nil), now: 0) }
+  }
+
+  @Test func anAcquiredPartitionStartsAtPostgreSQLsOffset() {
+    let instance = instance()
+    let first = instance.handle(.assigned([id]), now: 0)
+    guard case .acquire([id])? = first.first else { Issue.record("no acquire: \(first)"); return }
+    let effects = instance.handle(.acquired(acquired(id, next: 77), local: nil), now: 1)
+    #expect(effects.contains { if case .start(id, Offset(77)) = $0 { true } else { false } })
+  }
+
+  @Test func aRetryWritesWhatTheFirstAttemptWouldHaveWritten() throws {
+    let instance = instance()
+    start(instance, [id])
+    let request = try #require(flush(in: feed(instance, id, 0..<10, now: 10)))
+    #expect(request.parts[0].delta.ledger.applied == 10)
+    #expect(flush(in: feed(instance, id, 10..<15, now: 2000)) == nil)
+    _ = instance.handle(.flushFinished(request.id, .failed("deadlock detected")), now: 2001)
+    let again = try #require(flush(in: instance.handle(.tick, now: 20_000)))
+    #expect(again == request)
+    let next = try #require(flush(in: instance.handle(.flushFinished(request.id, .committed), now: 20_001)))
+    #expect(next.parts[0].delta.from == Offset(10) && next.parts[0].delta.to == Offset(15))
+  }
+
+  @Test func anUnknownCommitIsResolvedBeforeAnythingElseIsWritten() throws {
+    let instance = instance()
+    start(instance, [id])
+    let request = try #require(flush(in: feed(instance, id, 0..<10, now: 10)))
+    _ = instance.handle(.flushFinished(request.id, .unknown("connection reset")), now: 20)
+    let effects = feed(instance, id, 10..<20, now: 10_000)
+    #expect(flush(in: effects) == nil)
+    #expect(effects.contains { if case .resolve(request) = $0 { true } else { false } })
+    let next = try #require(flush(in: instance.handle(.flushFinished(request.id, .committed), now: 10_001)))
+    #expect(next.parts[0].delta.from == Offset(10))
+  }
+
+  @Test func aFencedPartitionIsDroppedAndTheRestOfItsFlushGoesOn() throws {
+    let instance = instance { $0.flushInterval = 1000 }
+    start(instance, [id, other])
+    let first = try #require(flush(in: feed(instance, id, 0..<5, now: 10)))
+    _ = feed(instance, id, 5..<9, now: 20)
+    _ = feed(instance, other, 0..<5, now: 30)
+    _ = instance.handle(.flushFinished(first.id, .committed), now: 40)
+    let both = try #require(flush(in: instance.handle(.tick, now: 2000)))
+    #expect(both.parts.map(\.partition) == [id, other])
+    let effects = instance.handle(.flushFinished(both.id, .fenced([id])), now: 2010)
+    let rest = try #require(flush(in: effects))
+    #expect(rest.parts == [both.parts[1]])
+    #expect(flush(in: feed(instance, id, 9..<20, now: 9000)) == nil)
+    #expect(instance.statistics.fenced == 1)
+  }
+
+  @Test func partitionsPauseOverTheBudgetAndNothingIsDropped() throws {
+    let instance = instance { $0.pendingBytes = 20_000; $0.eagerFlushBytes = 10_000 }
+    start(instance, [id])
+    let request = try #require(flush(in: feed(instance, id, 0..<10, now: 10)))
+    let effects = feed(instance, id, 10..<5000, now: 20)
+    #expect(effects.contains { if case .pause([id]) = $0 { true } else { false } })
+    let next = try #require(flush(in: instance.handle(.flushFinished(request.id, .committed), now: 30)))
+    #expect(next.parts[0].delta.ledger.applied == 4990)
+    let after = instance.handle(.flushFinished(next.id, .committed), now: 40)
+    #expect(after.contains { if case .resume([id]) = $0 { true } else { false } })
+  }
+
+  @Test func aRevokedPartitionIsGivenUpAfterItsLastFlush() throws {
+    let instance = instance()
+    start(instance, [id])
+    let request = try #require(flush(in: feed(instance, id, 0..<5, now: 10)))
+    let revoked = instance.handle(.revoked([id]), now: 20)
+    #expect(!revoked.contains { if case .release = $0 { true } else { false } })
+    let done = instance.handle(.flushFinished(request.id, .committed), now: 30)
+    #expect(done.contains { if case .release(id, Epoch(1)) = $0 { true } else { false } })
+  }
+
+  @Test(arguments: [(1, true), (0, false), (2, false)] as [(Int64, Bool)])
+  func aLocalJournalIsUsedOnlyUnderTheEpochBefore(epoch: Int64, used: Bool) throws {
+    let writer = instance()
+    start(writer, [id])
+    var deltas: [[UInt8]] = []
+    for range in [0..<5, 5..<9] as [Range<Int64>] {
+      for case .journal(.delta(_, _, _, let bytes)) in feed(writer, id, range, now: 1) { deltas.append(bytes) }
+    }
+    #expect(deltas.count == 2)
+    let reader = instance()
+    _ = reader.handle(.assigned([id]), now: 0)
+    let effects = reader.handle(
+      .acquired(acquired(id, epoch: 2, next: 5), local: LocalState(epoch: Epoch(epoch), snapshot: nil, deltas: deltas)), now: 0)
+    #expect(effects.contains { if case .start(id, Offset(used ? 9 : 5)) = $0 { true } else { false } })
+    if used { #expect(flush(in: effects)?.parts[0].delta.ledger.applied == 4) } else { #expect(flush(in: effects) == nil) }
+  }
+
+  @Test func anOffsetThatIsGoneStopsThePartitionWithAnAlert() {
+    let instance = instance()
+    start(instance, [id])
+    let effects = instance.handle(.offsetOutOfRange(id, "offset out of range"), now: 5)
+    #expect(effects.contains { if case .alert(id, kind: "offset_out_of_range", _) = $0 { true } else { false } })
+    #expect(flush(in: feed(instance, id, 90..<99, now: 5000)) == nil)
+  }
+}
