@@ -36,6 +36,8 @@ public final class Consumer {
 
   private final class EventBox {
     var events: [ConsumerEvent] = []
+    /// Closing waits for the answers to its own callbacks: they are given at once.
+    var isClosing = false
   }
 
   /// - Parameters:
@@ -46,7 +48,7 @@ public final class Consumer {
   ) throws {
     // 64 MiB of messages wait at most: enough to hide a fetch's round trip, little enough to bound memory.
     let defaults = [
-      ("client.id", "tidemark"), ("partition.assignment.strategy", "cooperative-sticky"), ("fetch.queue.backoff.ms", "10"),
+      ("client.id", "tidemark"), ("partition.assignment.strategy", "cooperative-sticky"),
       ("queued.min.messages", "100000"), ("queued.max.messages.kbytes", "65536"), ("allow.auto.create.topics", "false"),
       ("topic.metadata.refresh.interval.ms", "10000"),
     ]
@@ -55,14 +57,19 @@ public final class Consumer {
       ("auto.offset.reset", "error"),
     ]
     if let instanceID { forced.append(("group.instance.id", instanceID)) }
+    // How long fetching pauses when the queue is full: 1 s by default, which throttles a fast consumer. Versions before
+    // 2.2 have no property of its own for it and use the one for errors.
+    let pace = [("fetch.error.backoff.ms", "50"), ("fetch.queue.backoff.ms", "10")]
     let box = EventBox()
-    handle = try RdKafkaHandle(RD_KAFKA_CONSUMER, settings, defaults: defaults, forced: forced) { conf in
+    handle = try RdKafkaHandle(RD_KAFKA_CONSUMER, settings, defaults: defaults, forced: forced, ifKnown: pace) { conf in
       rd_kafka_conf_set_opaque(conf, Unmanaged.passUnretained(box).toOpaque())
       rd_kafka_conf_set_rebalance_cb(conf) { raw, code, list, opaque in
         // Safety: the box lives as long as the consumer, which closes the handle before it goes.
         let box = Unmanaged<EventBox>.fromOpaque(opaque!).takeUnretainedValue()
         let partitions = Consumer.partitions(list)
-        if code == RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS {
+        if box.isClosing {
+          Consumer.unassign(raw!, list)
+        } else if code == RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS {
           box.events.append(.assigned(partitions))
         } else if code == RD_KAFKA_RESP_ERR__REVOKE_PARTITIONS, rd_kafka_assignment_lost(raw) == 0 {
           box.events.append(.revoked(partitions))
@@ -228,7 +235,7 @@ public final class Consumer {
 
   /// Leaves the group. What is still assigned is given back without being reported; call at the end, from the polling thread.
   public func close() {
-    rd_kafka_assign(handle.raw, nil)
+    box.isClosing = true
     rd_kafka_consumer_close(handle.raw)
     box.events.removeAll()
   }

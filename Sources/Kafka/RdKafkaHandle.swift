@@ -6,13 +6,15 @@ final class RdKafkaHandle: @unchecked Sendable {
   let raw: OpaquePointer
 
   /// Applies properties in order. An unknown name or a bad value is refused with librdkafka's words.
+  /// Of `ifKnown`, names that this version of librdkafka does not have are passed over.
   /// `prepare` may set callbacks before the handle is made.
   init(
     _ type: rd_kafka_type_t, _ settings: KafkaSettings, defaults: [(String, String)], forced: [(String, String)] = [],
-    prepare: (OpaquePointer) -> Void = { _ in }
+    ifKnown: [(String, String)] = [], prepare: (OpaquePointer) -> Void = { _ in }
   ) throws(KafkaError) {
     var error = [CChar](repeating: 0, count: 512)
     let conf = rd_kafka_conf_new()!
+    for (name, value) in ifKnown { _ = rd_kafka_conf_set(conf, name, value, nil, 0) }
     let all = [("bootstrap.servers", settings.bootstrapServers)] + defaults + settings.properties.map { ($0.name, $0.value) } + forced
     for (name, value) in all {
       guard rd_kafka_conf_set(conf, name, value, &error, error.count) == RD_KAFKA_CONF_OK else {
