@@ -31,18 +31,6 @@ public enum InstanceEvent {
   case tick
 }
 
-/// What the journal of this instance holds of a partition.
-public struct LocalState: Sendable {
-  /// The epoch under which it was written.
-  public var epoch: Epoch
-  /// Encoded Deltas: the snapshot if there is one, then records, ascending.
-  public var snapshot: [UInt8]?
-  public var deltas: [[UInt8]]
-  public init(epoch: Epoch, snapshot: [UInt8]?, deltas: [[UInt8]]) {
-    self.epoch = epoch; self.snapshot = snapshot; self.deltas = deltas
-  }
-}
-
 /// What the runtime is to do. Effects are performed in order.
 public enum Effect: Sendable {
   case acquire([PartitionID])
@@ -74,13 +62,3 @@ public enum Effect: Sendable {
 }
 
 public enum Severity: Sendable { case info, warning, error }
-
-/// What goes to the journal.
-public enum JournalEntry: Sendable {
-  case opened(PartitionID, Epoch, Offset)
-  case delta(PartitionID, Epoch, to: Offset, [UInt8])
-  case flushed(PartitionID, Epoch, Offset)
-  case dropped(PartitionID, Epoch)
-  /// State after all that is in the journal; records up to `flushed` are no longer needed.
-  case snapshot(PartitionID, Epoch, flushed: Offset, [UInt8])
-}
