@@ -25,6 +25,7 @@ let package = Package(
   ],
   targets: [
     .systemLibrary(name: "CRdKafka", pkgConfig: "rdkafka", providers: [.apt(["librdkafka-dev"])]),
+    .systemLibrary(name: "CLibPQ", pkgConfig: "libpq", providers: [.apt(["libpq-dev"])]),
     .target(
       name: "CSimdJSON",
       cxxSettings: [.unsafeFlags(["-O2", "-DNDEBUG"])],
@@ -35,12 +36,17 @@ let package = Package(
     room("Decoding", ["Aggregation", "CSimdJSON"]),
     room("Engine", ["Aggregation", "Decoding"]),
     room("Kafka", ["CRdKafka"]),
+    room("Postgres", ["CLibPQ"]),
+    room("Warehouse", ["Postgres", "Topologies", "Aggregation"]),
+    room("LocalServers", ["Postgres"]),
     room("Runtime", ["Engine", "Kafka", "Aggregation", "Decoding"]),
 
     tests("AggregationTests", ["Aggregation"]),
     tests("DecodingTests", ["Decoding", "Aggregation"]),
     tests("EngineTests", ["Engine", "Aggregation", "Decoding"]),
     tests("KafkaTests", ["Kafka"]),
+    tests("PostgresTests", ["Postgres", "LocalServers"]),
+    tests("WarehouseTests", ["Warehouse", "Postgres", "LocalServers", "Topologies", "Aggregation", "Decoding"]),
   ],
   swiftLanguageModes: [.v6],
   cxxLanguageStandard: .cxx17

@@ -1,0 +1,226 @@
+import Aggregation
+import Postgres
+import Topologies
+
+/// What Tidemark has in PostgreSQL, as statements. Every one can be run again without harm.
+public enum Schema {
+  /// Raised with every change of the books.
+  public static let version = 1
+
+  /// Roles, schemas and Tidemark's own books. The first part needs CREATEROLE and CREATE on the database, or a superuser.
+  ///
+  /// `tidemark_owner` owns everything and logs in nowhere; `tidemark_writer` is what instances work as; `tidemark_reader`
+  /// may query the schema `analytics`, where row-level security shows it no row without a policy.
+  public static let roles: [String] =
+    ["tidemark_owner", "tidemark_writer", "tidemark_reader"].map { role in
+      """
+      DO $$ BEGIN
+        IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = '\(role)') THEN CREATE ROLE \(role) NOLOGIN; END IF;
+      END $$
+      """
+    } + [
+      """
+      DO $$ BEGIN
+        IF NOT pg_has_role(current_user, 'tidemark_owner', 'MEMBER') THEN
+          EXECUTE format('GRANT tidemark_owner TO %I', current_user);
+        END IF;
+      END $$
+      """,
+      "CREATE SCHEMA IF NOT EXISTS tidemark AUTHORIZATION tidemark_owner",
+      "CREATE SCHEMA IF NOT EXISTS raw AUTHORIZATION tidemark_owner",
+      "CREATE SCHEMA IF NOT EXISTS analytics AUTHORIZATION tidemark_owner",
+    ]
+
+  /// Tables of the schema `tidemark`; run as `tidemark_owner`.
+  public static let books: [String] = [
+    """
+    CREATE TABLE IF NOT EXISTS tidemark.schema_version (
+      version integer PRIMARY KEY,
+      applied_at timestamptz NOT NULL DEFAULT now()
+    )
+    """,
+    """
+    CREATE TABLE IF NOT EXISTS tidemark.topology (
+      name text PRIMARY KEY,
+      fingerprint text NOT NULL,
+      hash_seed bigint NOT NULL,
+      allowed_lateness interval NOT NULL,
+      updated_at timestamptz NOT NULL DEFAULT now()
+    )
+    """,
+    """
+    CREATE TABLE IF NOT EXISTS tidemark.aggregate (
+      table_name text PRIMARY KEY,
+      topology text NOT NULL REFERENCES tidemark.topology (name) ON DELETE CASCADE,
+      name text NOT NULL
+    )
+    """,
+    """
+    CREATE TABLE IF NOT EXISTS tidemark.partition (
+      topology text NOT NULL,
+      topic text NOT NULL,
+      partition integer NOT NULL,
+      next_offset bigint NOT NULL,
+      epoch bigint NOT NULL,
+      owner text,
+      watermark timestamptz,
+      end_offset bigint,
+      updated_at timestamptz NOT NULL DEFAULT now(),
+      PRIMARY KEY (topology, topic, partition)
+    ) WITH (fillfactor = 50)
+    """,
+    """
+    CREATE TABLE IF NOT EXISTS tidemark.ledger (
+      topology text NOT NULL,
+      topic text NOT NULL,
+      partition integer NOT NULL,
+      from_offset bigint NOT NULL,
+      to_offset bigint NOT NULL,
+      applied bigint NOT NULL,
+      filtered bigint NOT NULL,
+      duplicate bigint NOT NULL,
+      late bigint NOT NULL,
+      quarantined bigint NOT NULL,
+      gap bigint NOT NULL,
+      tombstones bigint NOT NULL,
+      misrouted bigint NOT NULL,
+      quarantine_omitted bigint NOT NULL,
+      watermark_before timestamptz,
+      watermark_after timestamptz,
+      earliest timestamptz,
+      latest timestamptz,
+      epoch bigint NOT NULL,
+      instance text NOT NULL,
+      flushed_at timestamptz NOT NULL DEFAULT now(),
+      PRIMARY KEY (topology, topic, partition, from_offset),
+      CONSTRAINT every_offset_is_in_one_bucket
+        CHECK (to_offset - from_offset = applied + filtered + duplicate + late + quarantined + gap AND to_offset > from_offset)
+    )
+    """,
+    """
+    CREATE TABLE IF NOT EXISTS tidemark.state_chunk (
+      topology text NOT NULL,
+      topic text NOT NULL,
+      partition integer NOT NULL,
+      from_offset bigint NOT NULL,
+      to_offset bigint NOT NULL,
+      level smallint NOT NULL,
+      last_window_end timestamptz NOT NULL,
+      bytes bytea NOT NULL,
+      PRIMARY KEY (topology, topic, partition, to_offset)
+    )
+    """,
+    // Hashes do not compress: PostgreSQL need not try. Asked before it is done, since it takes the table's lock.
+    """
+    DO $$ BEGIN
+      IF EXISTS (SELECT FROM pg_attribute WHERE attrelid = 'tidemark.state_chunk'::regclass AND attname = 'bytes' AND attstorage <> 'e') THEN
+        ALTER TABLE tidemark.state_chunk ALTER COLUMN bytes SET STORAGE EXTERNAL;
+      END IF;
+    END $$
+    """,
+    """
+    CREATE TABLE IF NOT EXISTS tidemark.quarantine (
+      topology text NOT NULL,
+      topic text NOT NULL,
+      partition integer NOT NULL,
+      "offset" bigint NOT NULL,
+      reason text NOT NULL,
+      field text NOT NULL,
+      record_time timestamptz,
+      event_time timestamptz,
+      key bytea,
+      payload bytea,
+      payload_bytes bigint NOT NULL,
+      quarantined_at timestamptz NOT NULL DEFAULT now(),
+      PRIMARY KEY (topology, topic, partition, "offset")
+    )
+    """,
+    """
+    CREATE TABLE IF NOT EXISTS tidemark.late_count (
+      topology text NOT NULL,
+      aggregate text NOT NULL,
+      window_start timestamptz NOT NULL,
+      key text[] NOT NULL,
+      late bigint NOT NULL,
+      updated_at timestamptz NOT NULL DEFAULT now(),
+      PRIMARY KEY (topology, aggregate, window_start, key)
+    )
+    """,
+    """
+    CREATE TABLE IF NOT EXISTS tidemark.rejected_row (
+      id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+      topology text NOT NULL,
+      aggregate text NOT NULL,
+      window_start timestamptz NOT NULL,
+      key text[] NOT NULL,
+      increments text[] NOT NULL,
+      sql_state text NOT NULL,
+      message text NOT NULL,
+      instance text NOT NULL,
+      rejected_at timestamptz NOT NULL DEFAULT now()
+    )
+    """,
+    """
+    CREATE TABLE IF NOT EXISTS tidemark.alert (
+      topology text NOT NULL,
+      topic text NOT NULL,
+      partition integer NOT NULL,
+      kind text NOT NULL,
+      message text NOT NULL,
+      raised_at timestamptz NOT NULL DEFAULT now(),
+      last_seen_at timestamptz NOT NULL DEFAULT now(),
+      seen bigint NOT NULL DEFAULT 1,
+      resolved_at timestamptz,
+      PRIMARY KEY (topology, topic, partition, kind, raised_at)
+    )
+    """,
+    """
+    CREATE OR REPLACE VIEW analytics.freshness WITH (security_barrier) AS
+    SELECT a.table_name AS aggregate,
+           COALESCE(min(p.watermark) FILTER (WHERE p.end_offset IS NULL OR p.next_offset < p.end_offset), max(p.watermark))
+             - t.allowed_lateness AS complete_through,
+           max(p.updated_at) AS fresh_as_of,
+           sum(GREATEST(p.end_offset - p.next_offset, 0))::bigint AS lag
+      FROM tidemark.aggregate a
+      JOIN tidemark.topology t ON t.name = a.topology
+      LEFT JOIN tidemark.partition p ON p.topology = a.topology
+     GROUP BY a.table_name, t.allowed_lateness
+    """,
+    "INSERT INTO tidemark.schema_version (version) VALUES (\(version)) ON CONFLICT DO NOTHING",
+    "REVOKE ALL ON SCHEMA tidemark, raw, analytics FROM PUBLIC",
+    "GRANT USAGE ON SCHEMA tidemark, analytics TO tidemark_writer",
+    "GRANT USAGE ON SCHEMA analytics TO tidemark_reader",
+    "GRANT SELECT ON analytics.freshness TO tidemark_reader, tidemark_writer",
+    "GRANT SELECT ON tidemark.schema_version, tidemark.topology, tidemark.aggregate TO tidemark_writer",
+    "GRANT SELECT, INSERT, UPDATE ON tidemark.partition, tidemark.late_count, tidemark.alert TO tidemark_writer",
+    "GRANT SELECT, INSERT ON tidemark.ledger, tidemark.quarantine, tidemark.rejected_row TO tidemark_writer",
+    "GRANT SELECT, INSERT, DELETE ON tidemark.state_chunk TO tidemark_writer",
+  ]
+
+  /// The tables of a topology's aggregates, with row-level security enabled and forced; run as `tidemark_owner`.
+  /// Nobody but the writer has a policy here: without a grant a reader sees no row.
+  public static func tables(of topology: Topology) -> [String] {
+    let plan = topology.plan()
+    return plan.aggregates.flatMap { aggregate -> [String] in
+      let table = AggregateTable(aggregate, in: plan)
+      let name = table.qualifiedName
+      return [
+        table.definition,
+        // Asked before it is done: both would take the table's exclusive lock each time.
+        """
+        DO $$ BEGIN
+          IF EXISTS (SELECT FROM pg_class WHERE oid = to_regclass(\(SQL.literal(name))) AND NOT (relrowsecurity AND relforcerowsecurity)) THEN
+            ALTER TABLE \(name) ENABLE ROW LEVEL SECURITY;
+            ALTER TABLE \(name) FORCE ROW LEVEL SECURITY;
+          END IF;
+          IF NOT EXISTS (SELECT FROM pg_policy WHERE polrelid = to_regclass(\(SQL.literal(name))) AND polname = 'tidemark_writer') THEN
+            CREATE POLICY tidemark_writer ON \(name) TO tidemark_writer USING (true) WITH CHECK (true);
+          END IF;
+        END $$
+        """,
+        "GRANT SELECT, INSERT, UPDATE ON \(name) TO tidemark_writer",
+        "GRANT SELECT ON \(name) TO tidemark_reader",
+      ]
+    }
+  }
+}
