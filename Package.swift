@@ -20,7 +20,10 @@ let yams: Target.Dependency = .product(name: "Yams", package: "Yams")
 let package = Package(
   name: "tidemark",
   platforms: [.macOS(.v15)],
+  products: [.executable(name: "tidemark", targets: ["tidemark"])],
   dependencies: [
+    .package(url: "https://github.com/apple/swift-argument-parser", from: "1.5.0"),
+    .package(url: "https://github.com/apple/swift-log", from: "1.6.0"),
     .package(url: "https://github.com/jpsim/Yams", from: "6.0.0"),
   ],
   targets: [
@@ -39,7 +42,14 @@ let package = Package(
     room("Postgres", ["CLibPQ"]),
     room("Warehouse", ["Postgres", "Topologies", "Aggregation"]),
     room("LocalServers", ["Postgres"]),
-    room("Runtime", ["Engine", "Kafka", "Aggregation", "Decoding"]),
+    room("Journal", ["Aggregation", "CSimdJSON"]),
+    room("Runtime", ["Engine", "Journal", "Kafka", "Warehouse", "Aggregation"]),
+    .executableTarget(
+      name: "tidemark",
+      dependencies: [
+        "Aggregation", "Topologies", "Kafka", "Postgres", "Warehouse", "Engine", "Runtime", "LocalServers",
+        .product(name: "ArgumentParser", package: "swift-argument-parser"), .product(name: "Logging", package: "swift-log"),
+      ], swiftSettings: settings),
 
     tests("AggregationTests", ["Aggregation"]),
     tests("DecodingTests", ["Decoding", "Aggregation"]),

@@ -3,6 +3,10 @@ import Aggregation
 /// Partitions come and go.
 extension Instance {
   func assigned(_ partitions: [PartitionID]) {
+    if isDraining || hasDrained {
+      for id in partitions { effects.append(.leaveOut(id)) }
+      return
+    }
     for id in partitions { tasks[id] = PartitionTask(id: id) }
     if !partitions.isEmpty { effects.append(.acquire(partitions)) }
   }
@@ -14,6 +18,23 @@ extension Instance {
     acquireRetry = (now + jitter(delay), (acquireRetry?.partitions ?? []) + waiting, delay)
     effects.append(.say(.warning, "cannot take over \(list(waiting)) yet: \(reason); trying again"))
   }
+
+  /// Takes stopped and fenced partitions over anew when their time has come.
+  func reacquire(_ now: Milliseconds) {
+    var due: [PartitionID] = []
+    for task in tasks.values where (task.phase == .stopped || task.phase == .fenced) && task.drainBy == nil {
+      if task.reacquireAt == nil { task.reacquireAt = now + jitter(limits.reacquireAfter) }
+      guard let at = task.reacquireAt, now >= at, !isInFlight(task.id), task.pending?.isEmpty ?? true else { continue }
+      task.reacquireAt = nil
+      task.phase = .acquiring
+      task.isPaused = false
+      task.drop()
+      due.append(task.id)
+    }
+    if !due.isEmpty { effects.append(.acquire(due.sorted())) }
+  }
+
+  func isInFlight(_ id: PartitionID) -> Bool { flight?.request.parts.contains { $0.partition == id } ?? false }
 
   func refused(_ id: PartitionID, _ reason: String) {
     guard let task = tasks[id] else { return }
@@ -119,8 +140,7 @@ extension Instance {
   func finishDrains(_ now: Milliseconds) {
     for task in tasks.values.sorted(by: { $0.id < $1.id }) {
       guard let deadline = task.drainBy else { continue }
-      let inFlight = flight?.request.parts.contains { $0.partition == task.id } ?? false
-      let clean = (task.pending?.isEmpty ?? true) && !inFlight
+      let clean = (task.pending?.isEmpty ?? true) && !isInFlight(task.id)
       guard clean || now >= deadline else { continue }
       if !clean {
         effects.append(.say(.warning, "\(task.id) is given up with unflushed events: the next owner reads them again"))
@@ -130,6 +150,7 @@ extension Instance {
     }
     if isDraining, tasks.isEmpty, flight == nil || flight?.retryAt != nil {
       isDraining = false
+      hasDrained = true
       effects.append(.drained)
     }
   }

@@ -17,6 +17,8 @@ public struct InstanceLimits: Sendable {
   public var snapshotAfter = 64 << 20
   /// Records decoded at a time.
   public var batch = 4096
+  /// How long a stopped or fenced partition that is still assigned waits until it is taken over anew.
+  public var reacquireAfter: Milliseconds = 30_000
   public init() {}
 }
 
@@ -37,6 +39,7 @@ public final class Instance {
   var flushCount: UInt64 = 0
   var flushDue: Milliseconds = 0
   var isDraining = false
+  var hasDrained = false
   var isJournalBlocked = false
   var isPausedForBudget = false
   var acquireRetry: (at: Milliseconds, partitions: [PartitionID], delay: Milliseconds)?
@@ -102,6 +105,9 @@ public final class Instance {
   /// Whether everything consumed is in the store.
   public var isIdle: Bool { flight == nil && tasks.values.allSatisfy { $0.pending?.isEmpty ?? true } }
 
+  /// Partitions that are assigned, whatever their phase.
+  public var partitionCount: Int { tasks.count }
+
   var pendingBytes: Int { tasks.values.reduce(flight?.bytes ?? 0) { $0 + ($1.pending?.bytes ?? 0) } }
 
   // MARK: Budget
@@ -132,6 +138,7 @@ public final class Instance {
   }
 
   func tick(_ now: Milliseconds) {
+    reacquire(now)
     if let retry = acquireRetry, now >= retry.at {
       acquireRetry = nil
       let waiting = retry.partitions.filter { tasks[$0]?.phase == .acquiring }
@@ -158,4 +165,5 @@ public struct InstanceStatistics: Sendable {
   public var decodeNanoseconds: UInt64 = 0
   public var aggregateNanoseconds: UInt64 = 0
   public var composeNanoseconds: UInt64 = 0
+  public init() {}
 }

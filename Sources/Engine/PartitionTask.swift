@@ -6,7 +6,10 @@ import Aggregation
 ///                     │             │           │  ▲        ▲
 ///                     │             └───────────┘  │        │ revoked
 ///                     ├─► stopped (gap, operator)  └─ resumed
-///                     └─► fenced  (another epoch; waits for the group to take it back)
+///                     └─► fenced  (another epoch)
+///
+/// A stopped or fenced partition that the group still assigns here is taken over anew after a while: an operator may have
+/// accepted the gap, and a group that has given it to somebody else says so (lost) long before.
 final class PartitionTask {
   enum Phase: Equatable {
     case acquiring
@@ -28,6 +31,8 @@ final class PartitionTask {
   /// Set when the group wants the partition back: the time by which it is given up in any case.
   var drainBy: Milliseconds?
   var isPaused = false
+  /// When a stopped or fenced partition is taken over anew.
+  var reacquireAt: Milliseconds?
   /// Everything below this is in the store.
   var flushed = Offset(0)
   /// Journal bytes since the last snapshot, and the size of that.

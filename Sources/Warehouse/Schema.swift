@@ -223,4 +223,10 @@ public enum Schema {
       ]
     }
   }
+
+  /// The statement by which a flush adds to each aggregate's table.
+  public static func upserts(of topology: Topology) -> [(aggregate: String, statement: String)] {
+    let plan = topology.plan()
+    return plan.aggregates.map { ($0.name, AggregateTable($0, in: plan).upsert) }
+  }
 }

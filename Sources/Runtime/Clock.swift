@@ -1,0 +1,32 @@
+import Engine
+import Glibc
+import Synchronization
+
+/// Monotonic time; the only clock of an instance. Decisions get it as a number.
+enum Clock {
+  static func nanoseconds() -> UInt64 { clock_gettime_nsec(CLOCK_MONOTONIC) }
+  static func milliseconds() -> Milliseconds { Milliseconds(nanoseconds() / 1_000_000) }
+
+  /// CPU time of the calling thread, seconds.
+  static func threadSeconds() -> Double { Double(clock_gettime_nsec(CLOCK_THREAD_CPUTIME_ID)) / 1e9 }
+
+  private static func clock_gettime_nsec(_ clock: clockid_t) -> UInt64 {
+    var time = timespec()
+    clock_gettime(clock, &time)
+    return UInt64(time.tv_sec) * 1_000_000_000 + UInt64(time.tv_nsec)
+  }
+}
+
+/// What the threads of an instance show of themselves.
+final class SharedStatus: Sendable {
+  private let status = Mutex(RunStatus())
+
+  func read() -> RunStatus { status.withLock { $0 } }
+  func update(_ body: (inout RunStatus) -> Void) { status.withLock { body(&$0) } }
+  /// Notes the CPU time of the calling thread.
+  func noteThread(_ name: String) {
+    let seconds = Clock.threadSeconds()
+    status.withLock { $0.threadSeconds[name] = seconds }
+  }
+  func add(flush nanoseconds: UInt64) { status.withLock { $0.flushNanoseconds += nanoseconds } }
+}

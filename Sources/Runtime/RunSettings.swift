@@ -1,0 +1,75 @@
+import Aggregation
+import Engine
+import Kafka
+
+/// What one instance of one topology is to do, and with what.
+public struct RunSettings: Sendable {
+  public var plan: Plan
+  public var kafka: KafkaSettings
+  /// A libpq connection string; may hold a password, so it is never printed.
+  public var postgres: String
+  /// Holds the journal; one process at a time uses it.
+  public var dataDirectory: String
+  /// Shown as the owner of partitions.
+  public var instance: String
+  public var group: String
+  /// `group.instance.id`: static membership; nil: dynamic.
+  public var staticMember: String?
+  public var limits = InstanceLimits()
+  public var journal = JournalSettings()
+  /// End, with everything flushed, once all partitions have reached the end offsets that they had at the beginning.
+  public var untilCaughtUp = false
+  /// How long to wait for PostgreSQL at the beginning, milliseconds.
+  public var patience: Milliseconds = 30_000
+
+  public struct JournalSettings: Sendable {
+    public enum Sync: Sendable { case always, interval(Milliseconds), never }
+    /// false: no journal at all; a restart then takes over like another instance.
+    public var isOn = true
+    public var sync = Sync.interval(1000)
+    public init() {}
+  }
+
+  public init(
+    plan: Plan, kafka: KafkaSettings, postgres: String, dataDirectory: String, instance: String, group: String
+  ) {
+    self.plan = plan
+    self.kafka = kafka
+    self.postgres = postgres
+    self.dataDirectory = dataDirectory
+    self.instance = instance
+    self.group = group
+  }
+}
+
+/// Why a run ended before its time.
+public struct RunError: Error, Sendable, Equatable, CustomStringConvertible {
+  public enum Code: Sendable, Equatable {
+    /// PostgreSQL or Kafka cannot be reached.
+    case unreachable
+    /// An operator has to act; the message says how.
+    case refused
+    /// Events cannot be consumed: a partition is stopped.
+    case stopped
+  }
+  public var code: Code
+  public var message: String
+  public var description: String { message }
+  public init(_ code: Code, _ message: String) {
+    self.code = code
+    self.message = message
+  }
+}
+
+/// What an instance has done, for progress lines and reports.
+public struct RunStatus: Sendable {
+  public var statistics = InstanceStatistics()
+  public var partitions = 0
+  /// Nanoseconds of work by stage; `flush` is the store thread's waiting and working, most of it PostgreSQL's.
+  public var journalNanoseconds: UInt64 = 0
+  public var flushNanoseconds: UInt64 = 0
+  public var journalBytes: Int = 0
+  /// CPU seconds of the instance's own threads, by name; librdkafka's come on top.
+  public var threadSeconds: [String: Double] = [:]
+  public init() {}
+}

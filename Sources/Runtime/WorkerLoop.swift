@@ -1,0 +1,207 @@
+import Aggregation
+import Engine
+import Journal
+import Kafka
+
+/// What the worker's thread is told.
+enum WorkerMessage {
+  case consumer(ConsumerEvent)
+  case acquired([AcquiredPartition])
+  case acquireFailed([PartitionID], String)
+  case acquireRefused(PartitionID, String)
+  case flushFinished(UInt64, FlushOutcome)
+  case drain
+}
+
+/// What the polling thread is to tell librdkafka.
+enum ConsumerCommand {
+  case start(PartitionID, Offset)
+  case leaveOut(PartitionID)
+  case release(PartitionID)
+  case pause([PartitionID])
+  case resume([PartitionID])
+  case acknowledge([PartitionID: Offset])
+  case drained
+  case failed(RunError)
+}
+
+/// The thread that owns the partitions: it folds their events, writes the journal, and hands everything else on.
+struct WorkerLoop {
+  let instance: Instance
+  /// nil: the run keeps no journal.
+  let journal: Journal?
+  let inbox: Mailbox<WorkerMessage>
+  let store: Mailbox<StoreRequest>
+  let poller: Mailbox<ConsumerCommand>
+  let shared: SharedStatus
+  let say: @Sendable (Severity, String) -> Void
+
+  private var entries: [JournalEntry] = []
+  private var isBlocked = false
+  private var lastTick: Milliseconds = 0
+
+  init(
+    instance: Instance, journal: Journal?, inbox: Mailbox<WorkerMessage>, store: Mailbox<StoreRequest>, poller: Mailbox<ConsumerCommand>,
+    shared: SharedStatus, say: @escaping @Sendable (Severity, String) -> Void
+  ) {
+    self.instance = instance
+    self.journal = journal
+    self.inbox = inbox
+    self.store = store
+    self.poller = poller
+    self.shared = shared
+    self.say = say
+  }
+
+  /// Runs until the mailbox is closed.
+  mutating func run() {
+    while let messages = inbox.takeAll(waiting: 0.01) {
+      for message in messages {
+        handle(message)
+        tick()
+      }
+      tick()
+    }
+    publish()
+    journal?.close()
+    shared.noteThread("worker")
+  }
+
+  private mutating func tick() {
+    let now = Clock.milliseconds()
+    guard now - lastTick >= 10 else { return }
+    lastTick = now
+    perform(instance.handle(.tick, now: now))
+    tendJournal(now)
+    publish()
+  }
+
+  private func publish() {
+    let statistics = instance.statistics
+    let partitions = instance.partitionCount
+    shared.update {
+      $0.statistics = statistics
+      $0.partitions = partitions
+    }
+  }
+
+  private mutating func handle(_ message: WorkerMessage) {
+    let now = Clock.milliseconds()
+    switch message {
+    case .consumer(let event): handle(event, now)
+    case .acquired(let partitions):
+      for partition in partitions { perform(instance.handle(.acquired(partition, local: recovered(partition.partition)), now: now)) }
+    case .acquireFailed(let partitions, let reason): perform(instance.handle(.acquireFailed(partitions, reason), now: now))
+    case .acquireRefused(let partition, let reason): perform(instance.handle(.acquireRefused(partition, reason), now: now))
+    case .flushFinished(let id, let outcome): perform(instance.handle(.flushFinished(id, outcome), now: now))
+    case .drain: perform(instance.handle(.drain, now: now))
+    }
+  }
+
+  private mutating func handle(_ event: ConsumerEvent, _ now: Milliseconds) {
+    switch event {
+    case .records(let set):
+      let records = Records(
+        count: set.count, payloads: set.payloads, payloadLengths: set.payloadLengths, keys: set.keys, keyLengths: set.keyLengths,
+        offsets: set.offsets, timestamps: set.timestamps)
+      perform(withExtendedLifetime(set) { instance.handle(.records(PartitionID(set.at), records), now: now) })
+    case .endOfPartition(let at, let offset): perform(instance.handle(.endOfPartition(PartitionID(at), Offset(offset)), now: now))
+    case .assigned(let partitions): perform(instance.handle(.assigned(partitions.map(PartitionID.init)), now: now))
+    case .revoked(let partitions): perform(instance.handle(.revoked(partitions.map(PartitionID.init)), now: now))
+    case .lost(let partitions): perform(instance.handle(.lost(partitions.map(PartitionID.init)), now: now))
+    case .offsetOutOfRange(let at, let reason): perform(instance.handle(.offsetOutOfRange(PartitionID(at), reason), now: now))
+    case .topicMissing(let topic): say(.warning, "topic \(topic) does not exist yet: waiting for it")
+    case .error(let text): say(.warning, "Kafka: \(text)")
+    case .fatal(let text): poller.post(.failed(RunError(.refused, "Kafka: \(text)")))
+    }
+  }
+
+  /// What the journal holds of a partition; a journal that cannot be read is as good as none.
+  private mutating func recovered(_ id: PartitionID) -> LocalState? {
+    guard let journal, !isBlocked else { return nil }
+    do { return try journal.recover(id) } catch {
+      say(.warning, "\(id): the journal cannot be read and is not used: \(error)")
+      return nil
+    }
+  }
+
+  /// Performs effects in order. The journal is given what it is to hold before anything else learns of it: a flush takes
+  /// only what the journal has been given.
+  private mutating func perform(_ effects: [Effect]) {
+    for effect in effects {
+      if case .journal(let entry) = effect {
+        if journal != nil { entries.append(entry) }
+        continue
+      }
+      writeJournal()
+      switch effect {
+      case .acquire(let partitions): store.post(.acquire(partitions))
+      case .start(let id, let offset), .seek(let id, let offset): poller.post(.start(id, offset))
+      case .leaveOut(let id): poller.post(.leaveOut(id))
+      case .release(let id, let epoch):
+        if let epoch { store.post(.release(id, epoch)) }
+        poller.post(.release(id))
+      case .journal: break
+      case .flush(let request): store.post(.flush(request))
+      case .resolve(let request): store.post(.resolve(request))
+      case .pause(let ids): poller.post(.pause(ids))
+      case .resume(let ids): poller.post(.resume(ids))
+      case .acknowledge(let offsets): poller.post(.acknowledge(offsets))
+      case .compact(let id, let epoch): store.post(.compact(id, epoch))
+      case .say(let severity, let text): say(severity, text)
+      case .alert(let id, let kind, let text):
+        say(.error, text)
+        store.post(.alert(id, kind: kind, text))
+      case .fail(let reason): poller.post(.failed(RunError(.refused, reason)))
+      case .drained: poller.post(.drained)
+      }
+    }
+    writeJournal()
+  }
+
+  // MARK: Journal
+
+  /// Writes what the effects so far gave. While the disk is full entries wait here: partitions pause at the first failure,
+  /// so that few follow.
+  private mutating func writeJournal() {
+    guard let journal, !entries.isEmpty, !isBlocked else { return }
+    let begin = Clock.nanoseconds()
+    do {
+      try journal.append(entries, now: Clock.milliseconds())
+      entries.removeAll(keepingCapacity: true)
+    } catch {
+      isBlocked = true
+      perform(instance.handle(.journalBlocked("\(error)"), now: Clock.milliseconds()))
+    }
+    shared.update { $0.journalNanoseconds += Clock.nanoseconds() - begin }
+  }
+
+  private mutating func tendJournal(_ now: Milliseconds) {
+    guard let journal else { return }
+    if isBlocked {
+      do {
+        try journal.append(entries, now: now)
+        entries.removeAll(keepingCapacity: true)
+        isBlocked = false
+        perform(instance.handle(.journalReady, now: now))
+      } catch { return }
+    }
+    let begin = Clock.nanoseconds()
+    do { try journal.tick(now: now) } catch {
+      isBlocked = true
+      perform(instance.handle(.journalBlocked("\(error)"), now: now))
+    }
+    shared.update {
+      $0.journalNanoseconds += Clock.nanoseconds() - begin
+      $0.journalBytes = journal.bytesOnDisk
+    }
+  }
+}
+
+extension PartitionID {
+  init(_ at: TopicPartition) { self.init(topic: at.topic, partition: at.partition) }
+}
+
+extension TopicPartition {
+  init(_ id: PartitionID) { self.init(topic: id.topic, partition: id.partition) }
+}

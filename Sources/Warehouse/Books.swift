@@ -1,0 +1,183 @@
+import Aggregation
+import Postgres
+import Topologies
+
+/// Tidemark's books as operators read them, and the one entry that they make themselves. Works with whatever rights the
+/// connection's login has.
+public struct Books {
+  let connection: Connection
+
+  public init(_ connection: Connection) { self.connection = connection }
+
+  /// One partition of one topology.
+  public struct PartitionStatus: Sendable {
+    public var topology: String
+    public var partition: PartitionID
+    public var nextOffset: Int64
+    /// The partition's end in Kafka when it was last seen; nil: never reached.
+    public var endOffset: Int64?
+    public var epoch: Int64
+    /// nil: nobody has it.
+    public var owner: String?
+    public var watermark: EventTime?
+    /// Microseconds since the epoch.
+    public var updatedAt: Int64
+    /// Offsets accounted for in the ledger, by bucket.
+    public var ledger: LedgerCounts
+    /// Open alerts, as `kind: message`.
+    public var alerts: [String]
+  }
+
+  /// All partitions, or those of one topology, by topology, topic and number.
+  public func status(topology: String?) throws(WarehouseError) -> [PartitionStatus] {
+    try reading { () throws(PostgresError) in
+      let rows = try connection.execute(
+        """
+        SELECT p.topology, p.topic, p.partition, p.next_offset, p.end_offset, p.epoch, p.owner, p.watermark, p.updated_at,
+               COALESCE(l.applied, 0)::bigint, COALESCE(l.filtered, 0)::bigint, COALESCE(l.duplicate, 0)::bigint,
+               COALESCE(l.late, 0)::bigint, COALESCE(l.quarantined, 0)::bigint, COALESCE(l.gap, 0)::bigint, a.messages
+          FROM tidemark.partition p
+          LEFT JOIN (SELECT topology, topic, partition, sum(applied) AS applied, sum(filtered) AS filtered, sum(duplicate) AS duplicate,
+                            sum(late) AS late, sum(quarantined) AS quarantined, sum(gap) AS gap
+                       FROM tidemark.ledger GROUP BY 1, 2, 3) l USING (topology, topic, partition)
+          LEFT JOIN (SELECT topology, topic, partition, string_agg(kind || ': ' || message, E'\\n' ORDER BY raised_at) AS messages
+                       FROM tidemark.alert WHERE resolved_at IS NULL GROUP BY 1, 2, 3) a USING (topology, topic, partition)
+         WHERE $1::text IS NULL OR p.topology = $1
+         ORDER BY 1, 2, 3
+        """, [.text(topology)])
+      return (0..<rows.count).map { row in
+        var ledger = LedgerCounts()
+        ledger.applied = rows.integer(row, 9)!
+        ledger.filtered = rows.integer(row, 10)!
+        ledger.duplicate = rows.integer(row, 11)!
+        ledger.late = rows.integer(row, 12)!
+        ledger.quarantined = rows.integer(row, 13)!
+        ledger.gap = rows.integer(row, 14)!
+        return PartitionStatus(
+          topology: rows.text(row, 0)!, partition: PartitionID(topic: rows.text(row, 1)!, partition: Int32(rows.integer(row, 2)!)),
+          nextOffset: rows.integer(row, 3)!, endOffset: rows.integer(row, 4), epoch: rows.integer(row, 5)!, owner: rows.text(row, 6),
+          watermark: rows.timestamp(row, 7).map(EventTime.init(microseconds:)), updatedAt: rows.timestamp(row, 8)!, ledger: ledger,
+          alerts: rows.text(row, 15)?.split(separator: "\n").map(String.init) ?? [])
+      }
+    }
+  }
+
+  /// One refused event.
+  public struct QuarantineRow: Sendable {
+    public var topology: String
+    public var partition: PartitionID
+    public var offset: Int64
+    public var reason: String
+    public var field: String
+    public var recordTime: EventTime?
+    public var eventTime: EventTime?
+    public var key: [UInt8]
+    public var payload: [UInt8]
+    public var payloadBytes: Int64
+  }
+
+  /// What is asked of the quarantine; nil: anything.
+  public struct QuarantineFilter: Sendable {
+    public var topology: String?
+    public var topic: String?
+    public var partition: Int32?
+    public var offset: Int64?
+    public var reason: String?
+    /// Most rows.
+    public var limit = 100
+    public init() {}
+  }
+
+  private static let condition = """
+    ($1::text IS NULL OR topology = $1) AND ($2::text IS NULL OR topic = $2) AND ($3::bigint IS NULL OR partition = $3)
+      AND ($4::bigint IS NULL OR "offset" = $4) AND ($5::text IS NULL OR reason = $5)
+    """
+
+  private func parameters(_ filter: QuarantineFilter) -> [Parameter] {
+    [
+      .text(filter.topology), .text(filter.topic), .integer(filter.partition.map(Int64.init)), .integer(filter.offset), .text(filter.reason),
+    ]
+  }
+
+  /// Refused events by topic, partition and offset.
+  public func quarantine(_ filter: QuarantineFilter) throws(WarehouseError) -> [QuarantineRow] {
+    try reading { () throws(PostgresError) in
+      let rows = try connection.execute(
+        """
+        SELECT topology, topic, partition, "offset", reason, field, record_time, event_time, key, payload, payload_bytes
+          FROM tidemark.quarantine WHERE \(Self.condition)
+         ORDER BY topology, topic, partition, "offset" LIMIT $6
+        """, parameters(filter) + [.integer(Int64(filter.limit))])
+      return (0..<rows.count).map { row in
+        QuarantineRow(
+          topology: rows.text(row, 0)!, partition: PartitionID(topic: rows.text(row, 1)!, partition: Int32(rows.integer(row, 2)!)),
+          offset: rows.integer(row, 3)!, reason: rows.text(row, 4)!, field: rows.text(row, 5)!,
+          recordTime: rows.timestamp(row, 6).map(EventTime.init(microseconds:)),
+          eventTime: rows.timestamp(row, 7).map(EventTime.init(microseconds:)), key: rows.bytes(row, 8) ?? [],
+          payload: rows.bytes(row, 9) ?? [], payloadBytes: rows.integer(row, 10)!)
+      }
+    }
+  }
+
+  /// How many refused events match, by reason.
+  public func quarantineCounts(_ filter: QuarantineFilter) throws(WarehouseError) -> [(reason: String, count: Int64)] {
+    try reading { () throws(PostgresError) in
+      let rows = try connection.execute(
+        "SELECT reason, count(*) FROM tidemark.quarantine WHERE \(Self.condition) GROUP BY 1 ORDER BY 2 DESC, 1", parameters(filter))
+      return (0..<rows.count).map { (rows.text($0, 0)!, rows.integer($0, 1)!) }
+    }
+  }
+
+  /// Moves a partition past offsets that Kafka no longer has. The ledger says so, open alerts of the partition are
+  /// resolved, and whoever owns the partition is fenced and takes it over anew.
+  /// - Returns: the offset at which the partition stood; nil: it is there already, or beyond.
+  public func acceptGap(_ topology: String, _ id: PartitionID, to offset: Int64, operator name: String) throws(WarehouseError) -> Int64? {
+    let key: [Parameter] = [.text(topology), .text(id.topic), .integer(Int64(id.partition))]
+    let moved: Int64? = try reading { () throws(PostgresError) in
+      try connection.script("BEGIN")
+      let rows = try connection.execute(
+        """
+        SELECT next_offset, epoch, watermark FROM tidemark.partition
+         WHERE topology = $1 AND topic = $2 AND partition = $3::bigint AND next_offset < $4 FOR UPDATE
+        """, key + [.integer(offset)])
+      guard rows.count == 1, let from = rows.integer(0, 0), let epoch = rows.integer(0, 1) else {
+        try connection.script("ROLLBACK")
+        return nil
+      }
+      let watermark = Parameter.timestamp(rows.timestamp(0, 2))
+      try connection.execute(
+        """
+        UPDATE tidemark.partition SET next_offset = $4, epoch = epoch + 1, owner = NULL, updated_at = now()
+         WHERE topology = $1 AND topic = $2 AND partition = $3::bigint
+        """, key + [.integer(offset)])
+      try connection.execute(
+        """
+        INSERT INTO tidemark.ledger (topology, topic, partition, from_offset, to_offset, applied, filtered, duplicate, late, quarantined, gap,
+          tombstones, misrouted, quarantine_omitted, watermark_before, watermark_after, epoch, instance)
+        VALUES ($1, $2, $3::bigint, $4, $5, 0, 0, 0, 0, 0, $6, 0, 0, 0, $7, $7, $8, $9)
+        """,
+        key + [.integer(from), .integer(offset), .integer(offset - from), watermark, .integer(epoch), .text("operator \(name)")])
+      try connection.execute(
+        """
+        UPDATE tidemark.alert SET resolved_at = now()
+         WHERE topology = $1 AND topic = $2 AND partition = $3::bigint AND resolved_at IS NULL
+        """, key)
+      try connection.script("COMMIT")
+      return from
+    }
+    return moved
+  }
+
+  private func reading<R>(_ body: () throws(PostgresError) -> R) throws(WarehouseError) -> R {
+    do throws(PostgresError) { return try body() } catch {
+      if connection.isInTransaction { _ = try? connection.script("ROLLBACK") }
+      if ["42P01", "3F000"].contains(error.sqlState) {
+        throw WarehouseError(.refused, "PostgreSQL has no tables of Tidemark: run `tidemark migrate --topology FILE` first")
+      }
+      if error.sqlState == "42501" {
+        throw WarehouseError(.refused, "\(error.message): connect as a superuser or as a member of tidemark_owner")
+      }
+      throw WarehouseError(error, "PostgreSQL")
+    }
+  }
+}

@@ -1,0 +1,251 @@
+import Aggregation
+import ArgumentParser
+import Foundation
+import Kafka
+import Warehouse
+
+struct Status: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    abstract: "Who has which partition, how far it is, and what became of its offsets.",
+    discussion: """
+      With Kafka named as well (--kafka or TIDEMARK_KAFKA), lag is counted to the partitions' present ends; without, to the
+      ends that instances saw last.
+
+      EXAMPLES
+        tidemark status
+        tidemark status --topology-name product-events --format json | jq '.[].lag'
+      """)
+  @Option(help: ArgumentHelp("Only this topology.", valueName: "name")) var topologyName: String?
+  @Option(help: "table or json.") var format = ListingFormat.table
+  @OptionGroup var kafka: KafkaOptions
+  @OptionGroup var postgres: PostgresOptions
+
+  struct Row: Encodable {
+    var topology: String, topic: String
+    var partition: Int32
+    var owner: String?
+    var epoch: Int64, nextOffset: Int64
+    var endOffset: Int64?, lag: Int64?
+    var watermark: String?
+    var updatedAt: String
+    var applied: Int64, filtered: Int64, duplicate: Int64, late: Int64, quarantined: Int64, gap: Int64
+    var alerts: [String]
+  }
+
+  func run() throws {
+    try reportingFailures {
+      let books = Books(try connect(postgres.target))
+      let metadata = try (try? kafka.settings()).map { settings in
+        do { return try ClusterMetadata(settings) } catch { throw Failure(.unavailable, "\(error)") }
+      }
+      let partitions: [Books.PartitionStatus]
+      do throws(WarehouseError) { partitions = try books.status(topology: topologyName) } catch { throw Failure(error) }
+      let rows = try partitions.map { status -> Row in
+        var end = status.endOffset
+        if let metadata {
+          do {
+            end = try metadata.watermarks(TopicPartition(topic: status.partition.topic, partition: status.partition.partition)).high
+          } catch { throw Failure(.unavailable, "\(error)") }
+        }
+        return Row(
+          topology: status.topology, topic: status.partition.topic, partition: status.partition.partition, owner: status.owner,
+          epoch: status.epoch, nextOffset: status.nextOffset, endOffset: end, lag: end.map { max(0, $0 - status.nextOffset) },
+          watermark: status.watermark.map(timeText), updatedAt: timeText(EventTime(microseconds: status.updatedAt)),
+          applied: status.ledger.applied, filtered: status.ledger.filtered, duplicate: status.ledger.duplicate, late: status.ledger.late,
+          quarantined: status.ledger.quarantined, gap: status.ledger.gap, alerts: status.alerts)
+      }
+      switch format {
+      case .json: Console.write(Console.json(rows))
+      case .table:
+        Console.write(
+          Console.table(
+            ["topology", "partition", "owner", "epoch", "next offset", "lag", "watermark", "applied", "filtered", "duplicate", "late", "quarantined", "gap"],
+            rows.map {
+              [
+                $0.topology, "\($0.topic)/\($0.partition)", $0.owner ?? "-", "\($0.epoch)", "\($0.nextOffset)", $0.lag.map { "\($0)" } ?? "?",
+                $0.watermark ?? "-", "\($0.applied)", "\($0.filtered)", "\($0.duplicate)", "\($0.late)", "\($0.quarantined)", "\($0.gap)",
+              ]
+            }, right: [3, 4, 5, 7, 8, 9, 10, 11, 12]))
+        for row in rows { for alert in row.alerts { Console.write("ALERT \(row.topic)/\(row.partition) \(alert)") } }
+      }
+    }
+  }
+}
+
+/// RFC 3339 in UTC, with as many fractional digits as there are.
+func timeText(_ time: EventTime) -> String {
+  let formatter = DateFormatter()
+  formatter.locale = Locale(identifier: "en_US_POSIX")
+  formatter.timeZone = TimeZone(identifier: "UTC")
+  formatter.dateFormat = "yyyy-MM-dd'T'HH:mm:ss"
+  let text = formatter.string(from: Date(timeIntervalSince1970: Double(time.seconds)))
+  let fraction = time.microseconds - time.seconds * 1_000_000
+  guard fraction > 0 else { return text + "Z" }
+  var digits = String(String(1_000_000 + fraction).dropFirst())
+  while digits.hasSuffix("0") { digits.removeLast() }
+  return "\(text).\(digits)Z"
+}
+
+struct Quarantine: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    abstract: "Events that were refused: which, where, why.", subcommands: [List.self, Show.self])
+
+  struct FilterOptions: ParsableArguments {
+    @Option(help: ArgumentHelp("Only this topology.", valueName: "name")) var topologyName: String?
+    @Option(help: ArgumentHelp("Only this topic.", valueName: "name")) var topic: String?
+    @Option(help: ArgumentHelp("Only this partition.", valueName: "number")) var partition: Int32?
+
+    var filter: Books.QuarantineFilter {
+      var filter = Books.QuarantineFilter()
+      filter.topology = topologyName
+      filter.topic = topic
+      filter.partition = partition
+      return filter
+    }
+  }
+
+  struct Row: Encodable {
+    var topology: String, topic: String
+    var partition: Int32
+    var offset: Int64
+    var reason: String, field: String
+    var recordTime: String?, eventTime: String?
+    var payloadBytes: Int64
+    var payload: String
+
+    init(_ row: Books.QuarantineRow) {
+      topology = row.topology
+      topic = row.partition.topic
+      partition = row.partition.partition
+      offset = row.offset
+      reason = row.reason
+      field = row.field
+      recordTime = row.recordTime.map(timeText)
+      eventTime = row.eventTime.map(timeText)
+      payloadBytes = row.payloadBytes
+      payload = String(decoding: row.payload, as: UTF8.self)
+    }
+  }
+
+  struct List: ParsableCommand {
+    static let configuration = CommandConfiguration(
+      abstract: "List refused events with offsets and reasons.",
+      discussion: """
+        EXAMPLES
+          tidemark quarantine list
+          tidemark quarantine list --reason invalid_json --limit 20 --format json
+        """)
+    @OptionGroup var filter: FilterOptions
+    @Option(help: ArgumentHelp("Only this reason, such as late or invalid_json.", valueName: "reason")) var reason: String?
+    @Option(help: ArgumentHelp("Most events listed.", valueName: "count")) var limit = 100
+    @Option(help: "table or json.") var format = ListingFormat.table
+    @OptionGroup var postgres: PostgresOptions
+
+    func validate() throws {
+      if limit < 1 { throw ValidationError("--limit \(limit): expected at least 1") }
+      if let reason, !QuarantineReason.allCases.contains(where: { $0.name == reason }) {
+        throw ValidationError("--reason \(reason): expected one of \(QuarantineReason.allCases.map(\.name).joined(separator: ", "))")
+      }
+    }
+
+    func run() throws {
+      try reportingFailures {
+        let books = Books(try connect(postgres.target))
+        var wanted = filter.filter
+        wanted.reason = reason
+        wanted.limit = limit
+        let rows: [Books.QuarantineRow]
+        let counts: [(reason: String, count: Int64)]
+        do throws(WarehouseError) {
+          rows = try books.quarantine(wanted)
+          counts = try books.quarantineCounts(wanted)
+        } catch { throw Failure(error) }
+        guard format == .table else { return Console.write(Console.json(rows.map(Row.init))) }
+        Console.write(
+          Console.table(
+            ["partition", "offset", "reason", "field", "event time", "bytes", "payload"],
+            rows.map(Row.init).map {
+              ["\($0.topic)/\($0.partition)", "\($0.offset)", $0.reason, $0.field.isEmpty ? "-" : $0.field, $0.eventTime ?? "-", "\($0.payloadBytes)", preview($0.payload)]
+            }, right: [1, 5]))
+        let total = counts.reduce(0) { $0 + $1.count }
+        let reasons = counts.map { "\(Console.grouped($0.count)) \($0.reason)" }.joined(separator: ", ")
+        Console.note("\(Console.grouped(total)) in quarantine\(reasons.isEmpty ? "" : ": \(reasons)")" + (total > rows.count ? "; \(rows.count) are listed (--limit)" : ""))
+      }
+    }
+
+    private func preview(_ text: String) -> String {
+      let clean = String(text.map { $0.isNewline || $0.unicodeScalars.contains { $0.value < 32 } ? " " : $0 })
+      return clean.count > 60 ? clean.prefix(57) + "..." : clean
+    }
+  }
+
+  struct Show: ParsableCommand {
+    static let configuration = CommandConfiguration(
+      abstract: "Print one refused event: its bytes as they came.",
+      discussion: """
+        EXAMPLES
+          tidemark quarantine show --topic product.events --partition 3 --offset 1234
+        """)
+    @OptionGroup var filter: FilterOptions
+    @Option(help: ArgumentHelp("The event's offset.", valueName: "number")) var offset: Int64
+    @Flag(help: "Only the payload, byte by byte as it came.") var raw = false
+    @OptionGroup var postgres: PostgresOptions
+
+    func validate() throws {
+      if filter.topic == nil || filter.partition == nil { throw ValidationError("name the event: --topic NAME --partition N --offset N") }
+    }
+
+    func run() throws {
+      try reportingFailures {
+        let books = Books(try connect(postgres.target))
+        var wanted = filter.filter
+        wanted.offset = offset
+        let rows: [Books.QuarantineRow]
+        do throws(WarehouseError) { rows = try books.quarantine(wanted) } catch { throw Failure(error) }
+        guard let row = rows.first else { throw Failure(.data, "no such event in quarantine") }
+        if raw { return FileHandle.standardOutput.write(Data(row.payload)) }
+        Console.write(Console.json(Row(row)))
+      }
+    }
+  }
+}
+
+struct AcceptGap: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "accept-gap",
+    abstract: "Let a stopped partition go on past offsets that Kafka no longer has.",
+    discussion: """
+      The ledger gets an entry that counts the offsets as gap, with your name; the partition's alert is resolved; its owner
+      takes it over anew within a minute. Without --to the partition goes on at the first offset that Kafka still has.
+
+      EXAMPLES
+        tidemark accept-gap --topology-name product-events --topic product.events --partition 3 --kafka broker:9092
+      """)
+  @Option(help: ArgumentHelp("The topology's name.", valueName: "name")) var topologyName: String
+  @Option(help: ArgumentHelp("The topic.", valueName: "name")) var topic: String
+  @Option(help: ArgumentHelp("The partition.", valueName: "number")) var partition: Int32
+  @Option(help: ArgumentHelp("The offset to go on at.", valueName: "offset")) var to: Int64?
+  @OptionGroup var kafka: KafkaOptions
+  @OptionGroup var postgres: PostgresOptions
+
+  func run() throws {
+    try reportingFailures {
+      let id = PartitionID(topic: topic, partition: partition)
+      let range: (low: Int64, high: Int64)
+      do { range = try ClusterMetadata(kafka.settings()).watermarks(TopicPartition(topic: topic, partition: partition)) } catch let error as KafkaError {
+        throw Failure(.unavailable, error.message)
+      }
+      let target = to ?? range.low
+      guard (range.low...range.high).contains(target) else {
+        throw Failure(.data, "\(id): Kafka has offsets \(range.low) to \(range.high); --to \(target) is outside")
+      }
+      let books = Books(try connect(postgres.target))
+      let moved: Int64?
+      do throws(WarehouseError) {
+        moved = try books.acceptGap(topologyName, id, to: target, operator: ProcessInfo.processInfo.userName)
+      } catch { throw Failure(error) }
+      guard let moved else { throw Failure(.data, "\(id) of \(topologyName) is not behind offset \(target): nothing to accept") }
+      Console.write("\(id): offsets \(moved) to \(target) are accepted as a gap of \(target - moved)")
+    }
+  }
+}

@@ -1,0 +1,187 @@
+import Aggregation
+import ArgumentParser
+import Engine
+import Foundation
+import Glibc
+import Kafka
+import Logging
+import Runtime
+import Synchronization
+import Topologies
+
+struct Run: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    abstract: "Consume, aggregate and flush: one instance.",
+    discussion: """
+      Start as many instances as there are partitions to share; they may come and go. SIGTERM drains: everything is flushed
+      and given back, then the exit code is 0. A second SIGTERM ends at once; nothing is lost or counted twice by that either.
+
+      EXAMPLES
+        tidemark run --topology topologies/product-events.yaml --data-dir /var/lib/tidemark --kafka broker:9092
+        tidemark run --topology T.yaml --data-dir D --until-caught-up        # end when what is in Kafka now is in PostgreSQL
+        tidemark run --topology T.yaml --data-dir D --kafka-config tls.properties --flush-interval 200ms
+      """)
+  @Option(help: ArgumentHelp("A topology file; may be repeated.", valueName: "file")) var topology: [String]
+  @Option(help: ArgumentHelp("Where the journal is kept; one process at a time uses it.", valueName: "directory")) var dataDir: String
+  @OptionGroup var kafka: KafkaOptions
+  @OptionGroup var postgres: PostgresOptions
+  @Option(help: ArgumentHelp("The name that PostgreSQL shows as owner (default: host/process).", valueName: "name")) var instance: String?
+  @Option(help: ArgumentHelp("Consumer group (default: tidemark-TOPOLOGY).", valueName: "name")) var group: String?
+  @Option(help: ArgumentHelp("group.instance.id: static membership, no rebalance over a quick restart.", valueName: "id")) var staticMember: String?
+  @Flag(help: "End when all partitions have reached the ends that they have now.") var untilCaughtUp = false
+  @Option(help: ArgumentHelp("Time between flushes, 50ms to 1 minute.", valueName: "time")) var flushInterval = Duration(milliseconds: 1000)
+  @Option(help: ArgumentHelp("When the journal is synced to disk: always, never, or a time.", valueName: "policy")) var journalSync = "1s"
+  @Flag(help: "Keep no journal: a restart then takes its partitions over like another instance.") var noJournal = false
+  @Option(help: ArgumentHelp("Memory for what waits for PostgreSQL; beyond it partitions pause.", valueName: "MiB")) var pendingBudget = 256
+  @Option(help: ArgumentHelp("Events decoded and folded at a time.", valueName: "events", visibility: .hidden)) var batch = 4096
+  @Flag(help: ArgumentHelp("Print counts, times and memory as JSON at the end.", visibility: .hidden)) var summary = false
+
+  func validate() throws {
+    if topology.isEmpty { throw ValidationError("name at least one topology: --topology FILE") }
+    guard (50...60_000).contains(flushInterval.milliseconds) else { throw ValidationError("--flush-interval \(flushInterval): expected 50ms to 1m") }
+    guard (16...65_536).contains(pendingBudget) else { throw ValidationError("--pending-budget \(pendingBudget): expected 16 to 65536 MiB") }
+    guard (1...100_000).contains(batch) else { throw ValidationError("--batch \(batch): expected 1 to 100000") }
+    if topology.count > 1, group != nil { throw ValidationError("--group names one group, but there are \(topology.count) topologies: leave it out") }
+    _ = try journalSettings()
+  }
+
+  private func journalSettings() throws -> RunSettings.JournalSettings {
+    var settings = RunSettings.JournalSettings()
+    settings.isOn = !noJournal
+    switch journalSync {
+    case "always": settings.sync = .always
+    case "never": settings.sync = .never
+    default:
+      guard let time = Duration(argument: journalSync), time.milliseconds > 0 else {
+        throw ValidationError("--journal-sync \(journalSync): expected always, never, or a time such as 1s")
+      }
+      settings.sync = .interval(time.milliseconds)
+    }
+    return settings
+  }
+
+  func run() throws {
+    try reportingFailures {
+      let topologies = try loadTopologies(topology)
+      let kafkaSettings = try kafka.settings()
+      let log = RunLog("tidemark")
+      var runners: [(name: String, runner: InstanceRunner)] = []
+      for topology in topologies {
+        var settings = RunSettings(
+          plan: topology.plan(), kafka: kafkaSettings, postgres: postgres.target, dataDirectory: dataDir,
+          instance: instance ?? "\(ProcessInfo.processInfo.hostName)/\(getpid())", group: group ?? "tidemark-\(topology.name)")
+        settings.staticMember = staticMember
+        settings.untilCaughtUp = untilCaughtUp
+        settings.limits.flushInterval = flushInterval.milliseconds
+        settings.limits.pendingBytes = pendingBudget << 20
+        settings.limits.eagerFlushBytes = min(settings.limits.eagerFlushBytes, settings.limits.pendingBytes / 4)
+        settings.limits.batch = batch
+        settings.journal = try journalSettings()
+        let name = topologies.count > 1 ? "\(topology.name): " : ""
+        runners.append((topology.name, InstanceRunner(settings) { log.say($0, name + $1) }))
+        log.say(
+          .info,
+          "\(name)topology \(topology.name) (\(topology.fingerprint)), Kafka \(kafkaSettings), group \(settings.group), librdkafka \(ClusterMetadata.libraryVersion)")
+      }
+      try supervise(runners, log)
+    }
+  }
+
+  /// Runs all of them, each on a thread of its own, until they end; the first that fails drains the others.
+  private func supervise(_ runners: [(name: String, runner: InstanceRunner)], _ log: RunLog) throws {
+    let begin = Date()
+    let failures = Mutex<[RunError]>([])
+    let running = DispatchGroup()
+    for (_, runner) in runners {
+      running.enter()
+      let thread = Thread {
+        do throws(RunError) { try runner.run() } catch {
+          failures.withLock { $0.append(error) }
+          for other in runners { other.runner.drain() }
+        }
+        running.leave()
+      }
+      thread.name = "poll"
+      thread.stackSize = 4 << 20
+      thread.start()
+    }
+    let signals = Signals()
+    var said = Date()
+    while running.wait(timeout: .now() + 0.05) == .timedOut {
+      if signals.count > 0 { for (_, runner) in runners { runner.drain() } }
+      if signals.count > 1 {
+        log.say(.warning, "ended at once; what was not flushed will be read again")
+        _exit(130)
+      }
+      if Date().timeIntervalSince(said) >= 10 {
+        said = Date()
+        for (name, runner) in runners { log.say(.info, line(name, runner.status)) }
+      }
+    }
+    for (name, runner) in runners { log.say(.info, line(name, runner.status)) }
+    if let failure = failures.withLock({ $0.first }) { throw Failure(failure) }
+    if summary { for (_, runner) in runners { Console.write(Console.json(Summary(runner.status, seconds: Date().timeIntervalSince(begin)))) } }
+  }
+
+  private func line(_ name: String, _ status: RunStatus) -> String {
+    let s = status.statistics
+    let l = s.ledger
+    return "\(name): \(Console.grouped(s.events)) offsets (applied \(Console.grouped(l.applied)), filtered \(Console.grouped(l.filtered)), duplicate "
+      + "\(Console.grouped(l.duplicate)), late \(Console.grouped(l.late)), quarantined \(Console.grouped(l.quarantined)), gap \(Console.grouped(l.gap))), "
+      + "\(status.partitions) partitions, \(Console.grouped(s.flushes)) flushes"
+  }
+}
+
+extension Failure {
+  init(_ error: RunError) {
+    switch error.code {
+    case .unreachable: self.init(.unavailable, error.message)
+    case .refused, .stopped: self.init(.data, error.message)
+    }
+  }
+}
+
+/// What a run cost, for the benchmark.
+struct Summary: Encodable {
+  var events: Int64
+  var flushes: Int64
+  var seconds: Double
+  /// Of the whole process.
+  var cpuSeconds: Double
+  var residentBytes: Int
+  var decodeSeconds: Double
+  var aggregateSeconds: Double
+  var composeSeconds: Double
+  var journalSeconds: Double
+  var flushSeconds: Double
+  var threads: [String: Double]
+
+  init(_ status: RunStatus, seconds: Double) {
+    func s(_ nanoseconds: UInt64) -> Double { Double(nanoseconds) / 1e9 }
+    var usage = rusage()
+    getrusage(__rusage_who_t(RUSAGE_SELF.rawValue), &usage)
+    func t(_ time: timeval) -> Double { Double(time.tv_sec) + Double(time.tv_usec) / 1e6 }
+    events = status.statistics.events
+    flushes = status.statistics.flushes
+    self.seconds = seconds
+    cpuSeconds = t(usage.ru_utime) + t(usage.ru_stime)
+    residentBytes = Int(usage.ru_maxrss) * 1024
+    decodeSeconds = s(status.statistics.decodeNanoseconds)
+    aggregateSeconds = s(status.statistics.aggregateNanoseconds)
+    composeSeconds = s(status.statistics.composeNanoseconds)
+    journalSeconds = s(status.journalNanoseconds)
+    flushSeconds = s(status.flushNanoseconds)
+    threads = status.threadSeconds
+  }
+}
+
+/// Counts SIGTERM and SIGINT.
+struct Signals {
+  private static let received = Atomic<Int>(0)
+
+  init() {
+    // Safety: the handler touches one atomic, which is allowed in a signal handler.
+    for number in [SIGTERM, SIGINT] { signal(number) { _ in Signals.received.wrappingAdd(1, ordering: .relaxed) } }
+  }
+  var count: Int { Self.received.load(ordering: .relaxed) }
+}

@@ -1,0 +1,102 @@
+import Aggregation
+import ArgumentParser
+import Postgres
+import Topologies
+import Warehouse
+
+struct Validate: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    abstract: "Check topology files.",
+    discussion: """
+      Problems are printed as file:line:column: message, all of them; the exit code is 65 then.
+
+      EXAMPLES
+        tidemark validate topologies/*.yaml
+      """)
+  @Argument(help: "Topology files.") var topologies: [String]
+
+  func validate() throws {
+    if topologies.isEmpty { throw ValidationError("name at least one topology file") }
+  }
+
+  func run() throws {
+    try reportingFailures {
+      for topology in try loadTopologies(topologies) {
+        let count = topology.aggregates.count
+        Console.write("\(topology.file): topology \(topology.name) is valid: \(count) aggregate\(count == 1 ? "" : "s"), fingerprint \(topology.fingerprint)")
+      }
+    }
+  }
+}
+
+struct Explain: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    abstract: "Say what a topology means: windows, when each is final, state, tables and SQL.",
+    discussion: """
+      EXAMPLES
+        tidemark explain topologies/product-events.yaml
+      """)
+  @Argument(help: "A topology file.") var topology: String
+
+  func run() throws {
+    try reportingFailures {
+      let topology = try loadTopologies([topology])[0]
+      Console.write(topology.explanation())
+      Console.write("SQL of the tables (tidemark migrate runs it):\n")
+      for statement in Schema.tables(of: topology) { Console.write(statement + ";\n") }
+      for (aggregate, statement) in Schema.upserts(of: topology) { Console.write("-- flush of \(aggregate)\n\(statement);\n") }
+    }
+  }
+}
+
+struct Migrate: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    abstract: "Bring PostgreSQL to what topologies need: schemas, roles, tables, row-level security.",
+    discussion: """
+      Runs in one transaction and can be repeated. Needs a superuser, or a login with CREATEROLE and CREATE on the database.
+
+      EXAMPLES
+        tidemark migrate --topology topologies/product-events.yaml --dry-run
+        tidemark migrate --topology topologies/product-events.yaml --postgres "host=db dbname=analytics user=postgres"
+      """)
+  @Option(help: ArgumentHelp("A topology file; may be repeated.", valueName: "file")) var topology: [String]
+  @Flag(help: "Print the SQL instead of running it.") var dryRun = false
+  @OptionGroup var postgres: PostgresOptions
+
+  func validate() throws {
+    if topology.isEmpty { throw ValidationError("name at least one topology: --topology FILE") }
+  }
+
+  func run() throws {
+    try reportingFailures {
+      let topologies = try loadTopologies(topology)
+      if dryRun {
+        Console.write("BEGIN;")
+        for statement in Migration.statements(topologies) { Console.write(statement + ";") }
+        Console.write("COMMIT;")
+        return
+      }
+      let connection = try connect(postgres.target)
+      do throws(WarehouseError) {
+        for line in try Migration.run(topologies, on: connection, seed: { Int64.random(in: .min ... .max) }) { Console.write(line) }
+      } catch { throw Failure(error) }
+    }
+  }
+}
+
+/// A connection for a command that asks and ends.
+func connect(_ target: String) throws -> Connection {
+  do throws(PostgresError) { return try Connection(target, applicationName: "tidemark") } catch {
+    throw Failure(.unavailable, "PostgreSQL: \(error)")
+  }
+}
+
+extension Failure {
+  init(_ error: WarehouseError) {
+    switch error.code {
+    case .unreachable: self.init(.unavailable, error.message)
+    case .retry: self.init(.again, error.message)
+    case .refused: self.init(.data, error.message)
+    }
+  }
+}
