@@ -8,7 +8,9 @@ extension Instance {
       return
     }
     for id in partitions { tasks[id] = PartitionTask(id: id) }
-    if !partitions.isEmpty { effects.append(.acquire(partitions)) }
+    guard !partitions.isEmpty else { return }
+    effects.append(.say(.info, "assigned \(list(partitions))"))
+    effects.append(.acquire(partitions))
   }
 
   func acquireFailed(_ partitions: [PartitionID], _ reason: String, _ now: Milliseconds) {
@@ -121,6 +123,7 @@ extension Instance {
   }
 
   func revoked(_ partitions: [PartitionID], _ now: Milliseconds) {
+    if !partitions.isEmpty, !isDraining { effects.append(.say(.info, "revoked \(list(partitions)): flushing before they go")) }
     for id in partitions {
       guard let task = tasks[id] else { effects.append(.release(id, nil)); continue }
       task.drainBy = now + limits.drainTime

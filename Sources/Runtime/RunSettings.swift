@@ -69,6 +69,9 @@ public struct RunStatus: Sendable {
   public var journalNanoseconds: UInt64 = 0
   public var flushNanoseconds: UInt64 = 0
   public var journalBytes: Int = 0
+  /// Monotonic nanoseconds: the first records came, the last flush was committed. 0: not yet.
+  public var firstRecords: UInt64 = 0
+  public var lastCommit: UInt64 = 0
   /// CPU seconds of the instance's own threads, by name; librdkafka's come on top.
   public var threadSeconds: [String: Double] = [:]
   public init() {}

@@ -38,6 +38,7 @@ struct WorkerLoop {
 
   private var entries: [JournalEntry] = []
   private var isBlocked = false
+  private var hasRecords = false
   private var lastTick: Milliseconds = 0
 
   init(
@@ -93,7 +94,9 @@ struct WorkerLoop {
       for partition in partitions { perform(instance.handle(.acquired(partition, local: recovered(partition.partition)), now: now)) }
     case .acquireFailed(let partitions, let reason): perform(instance.handle(.acquireFailed(partitions, reason), now: now))
     case .acquireRefused(let partition, let reason): perform(instance.handle(.acquireRefused(partition, reason), now: now))
-    case .flushFinished(let id, let outcome): perform(instance.handle(.flushFinished(id, outcome), now: now))
+    case .flushFinished(let id, let outcome):
+      if outcome == .committed { shared.update { $0.lastCommit = Clock.nanoseconds() } }
+      perform(instance.handle(.flushFinished(id, outcome), now: now))
     case .drain: perform(instance.handle(.drain, now: now))
     }
   }
@@ -101,6 +104,10 @@ struct WorkerLoop {
   private mutating func handle(_ event: ConsumerEvent, _ now: Milliseconds) {
     switch event {
     case .records(let set):
+      if !hasRecords {
+        hasRecords = true
+        shared.update { $0.firstRecords = Clock.nanoseconds() }
+      }
       let records = Records(
         count: set.count, payloads: set.payloads, payloadLengths: set.payloadLengths, keys: set.keys, keyLengths: set.keyLengths,
         offsets: set.offsets, timestamps: set.timestamps)

@@ -145,7 +145,9 @@ extension Failure {
 struct Summary: Encodable {
   var events: Int64
   var flushes: Int64
+  /// Of the whole run, and from the first records to the last commit.
   var seconds: Double
+  var busySeconds: Double
   /// Of the whole process.
   var cpuSeconds: Double
   var residentBytes: Int
@@ -158,14 +160,13 @@ struct Summary: Encodable {
 
   init(_ status: RunStatus, seconds: Double) {
     func s(_ nanoseconds: UInt64) -> Double { Double(nanoseconds) / 1e9 }
-    var usage = rusage()
-    getrusage(__rusage_who_t(RUSAGE_SELF.rawValue), &usage)
-    func t(_ time: timeval) -> Double { Double(time.tv_sec) + Double(time.tv_usec) / 1e6 }
+    let usage = ProcessUsage()
     events = status.statistics.events
     flushes = status.statistics.flushes
     self.seconds = seconds
-    cpuSeconds = t(usage.ru_utime) + t(usage.ru_stime)
-    residentBytes = Int(usage.ru_maxrss) * 1024
+    busySeconds = status.lastCommit > status.firstRecords ? s(status.lastCommit - status.firstRecords) : 0
+    cpuSeconds = usage.cpuSeconds
+    residentBytes = usage.residentBytes
     decodeSeconds = s(status.statistics.decodeNanoseconds)
     aggregateSeconds = s(status.statistics.aggregateNanoseconds)
     composeSeconds = s(status.statistics.composeNanoseconds)

@@ -49,7 +49,7 @@ import Testing
   @Test func anAcquiredPartitionStartsAtPostgreSQLsOffset() {
     let instance = instance()
     let first = instance.handle(.assigned([id]), now: 0)
-    guard case .acquire([id])? = first.first else { Issue.record("no acquire: \(first)"); return }
+    guard case .acquire([id])? = first.last else { Issue.record("no acquire: \(first)"); return }
     let effects = instance.handle(.acquired(acquired(id, next: 77), local: nil), now: 1)
     #expect(effects.contains { if case .start(id, Offset(77)) = $0 { true } else { false } })
   }
