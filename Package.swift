@@ -29,10 +29,11 @@ let package = Package(
   targets: [
     .systemLibrary(name: "CRdKafka", pkgConfig: "rdkafka", providers: [.apt(["librdkafka-dev"])]),
     .systemLibrary(name: "CLibPQ", pkgConfig: "libpq", providers: [.apt(["libpq-dev"])]),
+    .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
     .target(
       name: "CSimdJSON",
       cxxSettings: [.unsafeFlags(["-O2", "-DNDEBUG"])],
-      linkerSettings: [.linkedLibrary("simdjson"), .linkedLibrary("z")]),
+      linkerSettings: [.linkedLibrary("simdjson")]),
 
     room("Aggregation"),
     room("Topologies", ["Aggregation", yams]),
@@ -42,12 +43,13 @@ let package = Package(
     room("Postgres", ["CLibPQ"]),
     room("Warehouse", ["Postgres", "Topologies", "Aggregation"]),
     room("LocalServers", ["Postgres"]),
+    room("Workload", ["Topologies", "Aggregation", "CZlib"]),
     room("Journal", ["Aggregation", "CSimdJSON"]),
     room("Runtime", ["Engine", "Journal", "Kafka", "Warehouse", "Aggregation"]),
     .executableTarget(
       name: "tidemark",
       dependencies: [
-        "Aggregation", "Topologies", "Kafka", "Postgres", "Warehouse", "Engine", "Runtime", "LocalServers",
+        "Aggregation", "Topologies", "Kafka", "Postgres", "Warehouse", "Engine", "Runtime", "LocalServers", "Workload",
         .product(name: "ArgumentParser", package: "swift-argument-parser"), .product(name: "Logging", package: "swift-log"),
       ], swiftSettings: settings),
 
@@ -55,6 +57,7 @@ let package = Package(
     tests("DecodingTests", ["Decoding", "Aggregation"]),
     tests("EngineTests", ["Engine", "Aggregation", "Decoding"]),
     tests("KafkaTests", ["Kafka"]),
+    tests("WorkloadTests", ["Workload", "Topologies", "Aggregation", "Decoding"]),
     tests("PostgresTests", ["Postgres", "LocalServers"]),
     tests("WarehouseTests", ["Warehouse", "Postgres", "LocalServers", "Topologies", "Aggregation", "Decoding"]),
   ],

@@ -82,7 +82,7 @@ public struct EventGenerator: Sequence, IteratorProtocol, Sendable {
   }
 
   private mutating func jittered(_ arrival: Int64) -> Int64 {
-    let jitter = min(options.jitterMilliseconds, shape.lateness / 1000, arrival)
+    let jitter = Swift.min(options.jitterMilliseconds, shape.lateness / 1000, arrival)
     return arrival - (jitter > 0 ? Int64(random.below(Int(jitter) + 1)) : 0)
   }
 
