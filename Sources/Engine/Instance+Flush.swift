@@ -121,7 +121,10 @@ extension Instance {
   private func fence(_ partitions: [PartitionID]) {
     for id in partitions {
       statistics.fenced += 1
-      guard let task = tasks[id] else { continue }
+      guard let task = tasks[id] else {
+        effects.append(.say(.error, "fenced: \(id) belongs to another instance now; what was left to flush here is not written"))
+        continue
+      }
       task.phase = .fenced
       task.drop()
       effects.append(.say(.error, "fenced: \(id) belongs to another instance now (epoch above \(task.epoch.value)); its state is dropped here"))

@@ -61,6 +61,7 @@ public final class EphemeralPostgres: @unchecked Sendable {
       // The server's keeper ends it when this process is gone, however that came about: its standard input closes.
       let keeper = """
         "$0" "$@" >> '\(directory.path)/log' 2>&1 < /dev/null & server=$!; cat > /dev/null; kill -INT $server 2> /dev/null; wait $server
+        \(keepsDirectory ? "" : "test -e '\(directory.path)/restarting' || rm -rf '\(directory.path)'")
         """
       let process = Process()
       let pipe = Pipe()
@@ -93,6 +94,10 @@ public final class EphemeralPostgres: @unchecked Sendable {
 
   /// Ends the server as a crash would (`immediate`: no checkpoint, connections cut) or in order.
   public func stop(immediately: Bool) throws {
+    // Its keeper must not take this for the end.
+    let mark = directory.appendingPathComponent("restarting")
+    try Data().write(to: mark)
+    defer { try? FileManager.default.removeItem(at: mark) }
     try run(["\(binaries)/pg_ctl", "-D", data, "-m", immediately ? "immediate" : "fast", "-w", "stop"])
     lock.withLock {
       try? lifeline?.fileHandleForWriting.close()

@@ -181,6 +181,11 @@ struct Signals {
   private static let received = Atomic<Int>(0)
 
   init() {
+    // Whoever started this process may have had them blocked (a worker thread of a test runner or a supervisor).
+    var both = sigset_t()
+    sigemptyset(&both)
+    for number in [SIGTERM, SIGINT] { sigaddset(&both, number) }
+    pthread_sigmask(SIG_UNBLOCK, &both, nil)
     // Safety: the handler touches one atomic, which is allowed in a signal handler.
     for number in [SIGTERM, SIGINT] { signal(number) { _ in Signals.received.wrappingAdd(1, ordering: .relaxed) } }
   }
