@@ -38,6 +38,7 @@ let package = Package(
     room("Runtime", ["Engine", "Kafka", "Aggregation", "Decoding"]),
 
     tests("AggregationTests", ["Aggregation"]),
+    tests("TopologiesTests", ["Topologies", "Aggregation"]),
     tests("DecodingTests", ["Decoding", "Aggregation"]),
     tests("EngineTests", ["Engine", "Aggregation", "Decoding"]),
     tests("KafkaTests", ["Kafka"]),
