@@ -8,7 +8,7 @@ extension Topology {
   /// that state written before and after a change of order could not be told apart. FNV-1a over a canonical text that
   /// depends on nothing but this file; it tells topologies apart, it does not withstand an attacker.
   ///
-  /// Two machines with different IANA rules have one fingerprint.
+  /// Two builds whose Foundation carries different IANA rules have one fingerprint.
   public var fingerprint: String {
     var hash: UInt64 = 0xCBF2_9CE4_8422_2325
     for byte in canonicalText.utf8 { hash = (hash ^ UInt64(byte)) &* 0x100_0000_01B3 }

@@ -1,8 +1,8 @@
 import Aggregation
 
 extension Topology {
-  /// What the core runs. Zone tables are built here, from the machine's IANA rules: some milliseconds where a zone other
-  /// than UTC is used.
+  /// What the core runs. Zone tables are built here, from the IANA rules that Foundation carries: some milliseconds where
+  /// a zone other than UTC is used.
   public func plan() -> Plan {
     let index = Dictionary(uniqueKeysWithValues: fields.enumerated().map { ($1.name, $0) })
     let table = aggregates.contains { $0.window.calendarDays != nil } ? ZoneRules.table(of: zone) : .utc

@@ -1,7 +1,7 @@
 import Aggregation
 import Foundation
 
-/// The zone rules of the machine (IANA, by Foundation), as the core's tables.
+/// The IANA zone rules that Foundation carries, as the core's tables. They are part of the program, not of the machine.
 enum ZoneRules {
   /// Whether the name is `UTC` or an IANA name such as `Europe/Berlin`. Abbreviations (`EST`) and offsets (`GMT+2`) are
   /// none: PostgreSQL reads some of them otherwise, or with the opposite sign.
