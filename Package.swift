@@ -54,6 +54,7 @@ let package = Package(
       ], swiftSettings: settings),
 
     tests("AggregationTests", ["Aggregation"]),
+    tests("TopologiesTests", ["Topologies", "Aggregation"]),
     tests("DecodingTests", ["Decoding", "Aggregation"]),
     tests("EngineTests", ["Engine", "Aggregation", "Decoding"]),
     tests("KafkaTests", ["Kafka"]),

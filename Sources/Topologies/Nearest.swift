@@ -1,10 +1,12 @@
 /// The candidate with the least edit distance to `text`, if it is near enough to be meant: one edit for short words,
-/// one in three characters for longer ones. Case does not count.
-/// - Complexity: O(candidates × n × m).
+/// one in three characters for longer ones. Case does not count. nil for texts that nobody would misspell.
+/// - Complexity: O(candidates × n × m), n and m at most 100.
 func nearest(to text: String, among candidates: some Sequence<String>) -> String? {
+  let longest = 100
+  guard text.utf8.count <= longest else { return nil }
   let lower = text.lowercased()
   var best: (candidate: String, distance: Int)?
-  for candidate in candidates {
+  for candidate in candidates where candidate.utf8.count <= longest {
     let distance = editDistance(Array(lower.unicodeScalars), Array(candidate.lowercased().unicodeScalars))
     let allowed = max(1, max(text.count, candidate.count) / 3)
     if distance <= allowed, distance < best?.distance ?? .max { best = (candidate, distance) }
@@ -14,7 +16,8 @@ func nearest(to text: String, among candidates: some Sequence<String>) -> String
 
 /// Insertions, deletions, replacements and swaps of neighbours that turn `a` into `b`.
 func editDistance<T: Equatable>(_ a: [T], _ b: [T]) -> Int {
-  var before = [Int](), previous = Array(0...b.count)
+  var before = [Int]()
+  var previous = Array(0...b.count)
   for i in 0..<a.count {
     var row = [i + 1]
     for j in 0..<b.count {

@@ -1,9 +1,18 @@
 import Yams
 
 /// Where something stands in the file; both from 1, columns in Unicode scalars.
-struct Place {
+struct Place: CustomStringConvertible {
   var line: Int
   var column: Int
+
+  init(line: Int, column: Int) {
+    self.line = line
+    self.column = column
+  }
+
+  init(_ mark: Mark) { self.init(line: max(1, mark.line), column: max(1, mark.column)) }
+
+  var description: String { "\(line):\(column)" }
 }
 
 /// A mapping of the file: its keys in order, each with its place.
@@ -22,16 +31,18 @@ struct Section {
   /// Where to say that a key is missing: the key that the mapping belongs to.
   let mark: Place
   let entries: [Entry]
+  /// Known keys that are not there, but that an unknown key was reported to mean.
+  var meant: Set<String> = []
 
   subscript(key: String) -> Entry? { entries.first { $0.key == key } }
 
-  /// ` in time`, or nothing for the file itself.
-  var place: String { path.isEmpty ? "" : " in \(path)" }
+  /// Whether the key is there, or was meant by one that was reported.
+  func mentions(_ key: String) -> Bool { self[key] != nil || meant.contains(key) }
 }
 
 extension Node {
   /// Where the node begins. Composed nodes always have a mark.
-  var place: Place { Place(line: mark?.line ?? 1, column: mark?.column ?? 1) }
+  var place: Place { mark.map { Place($0) } ?? Place(line: 1, column: 1) }
 
   /// What the node is, as messages say it.
   var kindName: String {

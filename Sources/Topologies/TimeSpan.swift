@@ -14,7 +14,7 @@ public struct TimeSpan: Hashable, Comparable, Sendable, CustomStringConvertible 
     (["m", "min", "minute", "minutes"], 60 * second),
     (["h", "hour", "hours"], 3_600 * second),
     (["d", "day", "days"], day),
-    (["w", "week", "weeks"], 7 * day),
+    (["w", "week", "weeks"], 7 * day)
   ]
 
   /// Reads a whole number and a unit, with or without space between them.
@@ -39,7 +39,7 @@ public struct TimeSpan: Hashable, Comparable, Sendable, CustomStringConvertible 
   /// In the greatest unit that leaves no remainder: `2 days`, `36 hours`, `0 seconds`.
   public var description: String {
     let names: [(String, Int64)] = [
-      ("day", Self.day), ("hour", 3_600 * Self.second), ("minute", 60 * Self.second), ("second", Self.second),
+      ("day", Self.day), ("hour", 3_600 * Self.second), ("minute", 60 * Self.second), ("second", Self.second)
     ]
     for (name, length) in names where microseconds != 0 && microseconds % length == 0 {
       return Self.counted(microseconds / length, name)

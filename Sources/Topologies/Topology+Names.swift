@@ -2,6 +2,13 @@ extension Topology {
   /// Most characters of a name: a column derived from one still fits PostgreSQL's 63 bytes.
   public static let longestName = 48
 
+  /// Most fields: the core tells them apart by a byte, of which some values mean other things.
+  public static let mostFields = 250
+
+  /// Most topics, aggregates, measures of one aggregate, values of one `where:` term. PostgreSQL's tables have at most
+  /// 1,600 columns, and an average takes three.
+  public static let mostItems = 500
+
   /// Columns that every analytics table has besides its fields and measures.
   public static let reservedColumns = ["window_start", "window_end", "updated_at"]
 
@@ -18,11 +25,21 @@ extension Topology {
     return text.utf8.count <= longestName && text.utf8.allSatisfy(isNameByte)
   }
 
-  /// The nearest name that SQL can carry; nil where nothing of the text is left.
+  /// The nearest name that SQL can carry; nil where nothing of the text is left, or where it is not ASCII. `DailyOrders`
+  /// becomes `daily_orders`.
   static func nameResembling(_ text: String) -> String? {
-    let bytes = text.lowercased().utf8.map { isNameByte($0) ? $0 : UInt8(ascii: "_") }
-    let letters = bytes.drop { !(UInt8(ascii: "a")...UInt8(ascii: "z")).contains($0) }
-    return letters.isEmpty ? nil : String(decoding: letters.prefix(longestName), as: UTF8.self)
+    guard text.utf8.allSatisfy({ $0 < 0x80 }) else { return nil }
+    var bytes: [UInt8] = []
+    var afterSmall = false
+    for byte in text.utf8 {
+      let isCapital = (UInt8(ascii: "A")...UInt8(ascii: "Z")).contains(byte)
+      if isCapital, afterSmall { bytes.append(UInt8(ascii: "_")) }
+      let small = isCapital ? byte + 32 : byte
+      bytes.append(isNameByte(small) ? small : UInt8(ascii: "_"))
+      afterSmall = !isCapital && isNameByte(byte) && byte != UInt8(ascii: "_") && byte != UInt8(ascii: "-")
+    }
+    let name = bytes.drop { !(UInt8(ascii: "a")...UInt8(ascii: "z")).contains($0) }.prefix(longestName)
+    return name.isEmpty ? nil : String(decoding: name, as: UTF8.self)
   }
 
   private static func isNameByte(_ byte: UInt8) -> Bool {

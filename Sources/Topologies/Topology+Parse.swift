@@ -11,12 +11,14 @@ extension Topology {
     do {
       document = try YAMLDocument(yaml)
     } catch {
-      throw TopologyErrors([TopologyProblem(file: file, line: error.line, column: error.column, message: error.message)])
+      throw TopologyErrors(
+        error.problems.map { TopologyProblem(file: file, line: $0.place.line, column: $0.place.column, message: $0.message) })
     }
     var reader = TopologyReader(file: file, hiddenKeys: document.hiddenKeys)
     guard let root = document.root else {
       throw TopologyErrors([
-        TopologyProblem(file: file, line: 1, column: 1, message: "the file is empty, expected a topology that begins with topology: NAME")
+        TopologyProblem(
+          file: file, line: 1, column: 1, message: "the file is empty, expected a topology that begins with topology: NAME")
       ])
     }
     let topology = reader.topology(root)
@@ -27,14 +29,20 @@ extension Topology {
   /// Reads and validates the file at `path`; messages call it by that path.
   /// - Throws: all problems found; a file that cannot be read is one, at 1:1.
   public static func load(path: String) throws(TopologyErrors) -> Topology {
+    func problem(_ message: String) -> TopologyErrors {
+      TopologyErrors([TopologyProblem(file: path, line: 1, column: 1, message: message)])
+    }
     let bytes: Data
     do {
-      bytes = try Data(contentsOf: URL(fileURLWithPath: path))
+      // No more than a topology can have: the path may be a device or the wrong, vast file.
+      bytes = try FileHandle(forReadingFrom: URL(fileURLWithPath: path)).read(upToCount: YAMLDocument.longest + 1) ?? Data()
     } catch {
-      let reason =
-        FileManager.default.fileExists(atPath: path) ? error.localizedDescription : "there is no such file"
-      throw TopologyErrors([TopologyProblem(file: path, line: 1, column: 1, message: "the file cannot be read: \(reason)")])
+      var isDirectory: ObjCBool = false
+      let exists = FileManager.default.fileExists(atPath: path, isDirectory: &isDirectory)
+      let reason = !exists ? "there is no such file" : isDirectory.boolValue ? "it is a directory" : error.localizedDescription
+      throw problem("the file cannot be read: \(reason)")
     }
+    if bytes.count > YAMLDocument.longest { throw problem(YAMLDocument.tooLong) }
     guard let yaml = String(validating: bytes, as: UTF8.self) else {
       let line = 1 + bytes.prefix(validUTF8Prefix(of: bytes)).count { $0 == UInt8(ascii: "\n") }
       throw TopologyErrors([
@@ -47,13 +55,15 @@ extension Topology {
   /// Names that several topologies of one database may not share: topologies, and aggregates, since each is a table.
   /// - Throws: a problem at every later one.
   public static func checkTogether(_ topologies: [Topology]) throws(TopologyErrors) {
-    var names: [String: String] = [:], tables: [String: String] = [:]
+    var names: [String: String] = [:]
+    var tables: [String: String] = [:]
     var problems: [TopologyProblem] = []
     for topology in topologies {
       if let other = names.updateValue(topology.file, forKey: topology.name) {
         problems.append(
           TopologyProblem(
-            file: topology.file, line: 1, column: 1, message: "topology \"\(topology.name)\" is also the name of \(other): rename one"))
+            file: topology.file, line: 1, column: 1,
+            message: "topology \"\(topology.name)\" is also the name of \(other): rename one"))
       }
       for aggregate in topology.aggregates {
         let owner = "\(topology.file):\(aggregate.line):\(aggregate.column)"
@@ -61,7 +71,8 @@ extension Topology {
           problems.append(
             TopologyProblem(
               file: topology.file, line: aggregate.line, column: aggregate.column,
-              message: "aggregate \"\(aggregate.name)\" and the one at \(other) would both be the table \(aggregate.tableName): rename one"))
+              message: "aggregate \"\(aggregate.name)\" and the one at \(other) would both be the table "
+                + "\(aggregate.tableName): rename one"))
         }
       }
     }
@@ -69,7 +80,9 @@ extension Topology {
   }
 
   private static func validUTF8Prefix(of bytes: Data) -> Int {
-    var decoder = UTF8(), iterator = bytes.makeIterator(), valid = 0
+    var decoder = UTF8()
+    var iterator = bytes.makeIterator()
+    var valid = 0
     while case .scalarValue(let scalar) = decoder.decode(&iterator) { valid += UTF8.width(scalar) }
     return valid
   }

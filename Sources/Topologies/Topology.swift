@@ -18,12 +18,12 @@ public struct Topology: Sendable, Equatable {
   public let timeFormat: TimeFormat
   /// In the file's order.
   public let fields: [Field]
-  /// How far behind its partition's watermark an event may lie. Settable for one run.
-  public var allowedLateness: TimeSpan
+  /// How far behind its partition's watermark an event may lie.
+  public let allowedLateness: TimeSpan
   /// IANA name of the zone that calendar days are counted in.
   public let zone: String
   /// How far after its record's Kafka timestamp an event may lie.
-  public var maxFutureSkew: TimeSpan
+  public let maxFutureSkew: TimeSpan
   /// nil: events are not deduplicated. Never without `idPath`.
   public let deduplicateWithin: TimeSpan?
   /// In the file's order; at least one.

@@ -28,7 +28,8 @@ public struct TopologyErrors: Error, Sendable, Equatable, CustomStringConvertibl
     self.problems = problems.filter { seen.insert($0).inserted }
       .enumerated()
       .sorted { a, b in
-        (a.element.file, a.element.line, a.element.column, a.offset) < (b.element.file, b.element.line, b.element.column, b.offset)
+        func key(_ p: TopologyProblem, _ offset: Int) -> (String, Int, Int, Int) { (p.file, p.line, p.column, offset) }
+        return key(a.element, a.offset) < key(b.element, b.offset)
       }
       .map(\.element)
   }

@@ -3,7 +3,7 @@ import Foundation
 import Yams
 
 extension TopologyReader {
-  static let rootKeys = ["topology", "source", "event", "time", "deduplicate", "aggregates", "reconcile", "monitor"]
+  static let rootKeys = ["topology", "source", "event", "time", "deduplicate", "aggregates", "reconcile"]
 
   /// What `source:` says.
   struct Source {
@@ -13,7 +13,9 @@ extension TopologyReader {
 
   /// The whole file. nil, or a topology next to problems: the caller looks at `problems`.
   mutating func topology(_ node: Node) -> Topology? {
-    guard let root = section(node, path: "", at: node.place, known: Self.rootKeys, expected: "a mapping that begins with topology: NAME")
+    guard
+      let root = section(
+        node, path: "", at: node.place, known: Self.rootKeys, expected: "a mapping that begins with topology: NAME")
     else { return nil }
     let name = mandatory("topology", of: root, "add topology: NAME").flatMap { entry in
       text(entry.value, path: "topology", expected: "a name").flatMap { self.name($0, at: entry.value.place, what: "a topology") }
@@ -55,6 +57,7 @@ extension TopologyReader {
         format = word(entry, as: Topology.PayloadFormat.self, what: "format")
       }
     }
+    if section.meant.contains("partition_key") { partitionKeyIsKnown = false }
     if let entry = section["partition_key"] {
       partitionKey = partitionKey(entry)
       partitionKeyIsKnown = partitionKey != nil
@@ -64,7 +67,9 @@ extension TopologyReader {
   }
 
   private mutating func topics(_ entry: Section.Entry) -> [String]? {
-    guard let items = list(entry.value, path: entry.path, expected: "a list of Kafka topics such as [product.events]") else { return nil }
+    guard let items = list(entry.value, path: entry.path, expected: "a list of Kafka topics such as [product.events]") else {
+      return nil
+    }
     var topics: [String] = []
     for item in items {
       guard let topic = text(item, path: "an item of \(entry.path)", expected: "the name of a Kafka topic") else { continue }
@@ -77,9 +82,9 @@ extension TopologyReader {
         }
       }
       if !allowed || !(1...249).contains(topic.utf8.count) || topic == "." || topic == ".." {
-        report(item.place, "\"\(topic)\" is not the name of a Kafka topic: expected 1 to 249 of a-z A-Z 0-9 . _ -")
+        report(item.place, "\(quoted(topic)) is not the name of a Kafka topic: expected 1 to 249 of a-z A-Z 0-9 . _ -")
       } else if topics.contains(topic) {
-        report(item.place, "topic \"\(topic)\" is in the list twice: keep one of them")
+        report(item.place, "topic \(quoted(topic)) is in the list twice: keep one of them")
       } else {
         topics.append(topic)
       }
@@ -93,14 +98,16 @@ extension TopologyReader {
     switch field.kind {
     case .string, .integer: break
     case .boolean, .decimal:
-      report(entry.value.place, "\(entry.path): field \"\(name)\" is \(field.kind.word), expected a field of type string or integer")
+      report(
+        entry.value.place,
+        "\(entry.path): field \(quoted(name)) is \(field.kind.word), expected a field of type string or integer")
       return nil
     }
     if case .defaulted = field.presence {
       report(
         entry.value.place,
-        "\(entry.path): field \"\(name)\" has a default, so events without it would count as one member in every partition: "
-          + "say optional: true instead, or nothing")
+        "\(entry.path): field \(quoted(name)) has a default, so events without it would count as one member in every partition: "
+          + "give it optional: true instead of the default")
       return nil
     }
     return name
@@ -118,16 +125,23 @@ extension TopologyReader {
   mutating func lookUp(_ name: String, at mark: Place, for path: String) -> LookUp {
     if let entry = declared.first(where: { $0.name == name }) { return entry.field.map { .found($0) } ?? .broken }
     guard fieldsAreKnown else { return .broken }
-    let names = declared.map(\.name)
+    let names = declared.compactMap(\.field?.name)
     let advice =
-      nearest(to: name, among: names).map { "did you mean \"\($0)\"?" }
-      ?? (names.isEmpty ? "event.fields declares none" : "event.fields has \(names.joined(separator: ", "))")
-    report(mark, "\(path): there is no field \"\(name)\": \(advice)")
+      nearest(to: name, among: names).map { "did you mean \(quoted($0))?" }
+      ?? (names.isEmpty ? "event.fields declares none; add it there" : "event.fields has \(listed(names))")
+    report(mark, "\(path): there is no field \(quoted(name)): \(advice)")
     return .missing
   }
 }
 
 extension FieldPlan.Kind {
+  var isNumber: Bool {
+    switch self {
+    case .integer, .decimal: true
+    case .string, .boolean: false
+    }
+  }
+
   /// The type as files and messages write it.
   var word: String {
     switch self {

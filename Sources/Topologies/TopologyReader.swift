@@ -39,34 +39,33 @@ struct TopologyReader {
       reportType(node, path.isEmpty ? "the file" : path, expected: expected)
       return nil
     }
+    let place = path.isEmpty ? "" : " in \(path)"
     var entries: [Section.Entry] = []
-    var hidden: [(key: String, mark: Place)] = []
-    func isRepeated(_ key: String, _ mark: Place) -> TopologyProblem? {
-      hidden.first { $0.key == key }.map {
-        TopologyProblem(
-          file: file, line: mark.line, column: mark.column,
-          message: "duplicate key \"\(key)\"\(path.isEmpty ? "" : " in \(path)"): it already stands at \($0.mark.line):\($0.mark.column)")
-      }
-    }
+    var first: [String: Place] = [:]
+    var meant: Set<String> = []
     for (keyNode, value) in mapping {
       guard case .scalar(let scalar) = keyNode else {
-        report(keyNode.place, "a key\(path.isEmpty ? "" : " of \(path)") is \(keyNode.kindName), expected a text")
+        report(keyNode.place, "a key\(place) is \(keyNode.kindName), expected a text")
         continue
       }
       let isHidden = hiddenKeys[scalar.string] != nil
       let key = hiddenKeys[scalar.string] ?? scalar.string
-      if let problem = isRepeated(key, keyNode.place) { problems.append(problem) }
-      if isHidden {
-        hidden.append((key, keyNode.place))
-        continue
+      if let earlier = first[key] {
+        report(keyNode.place, "duplicate key \(quoted(key))\(place): it already stands at \(earlier); keep one of them")
+        entries.removeAll { $0.key == key }
+      } else {
+        first[key] = keyNode.place
       }
+      if isHidden { continue }
       if let known, !known.contains(key) {
-        report(keyNode.place, unknown("key", key, known, place: path.isEmpty ? "" : " in \(path)"))
+        if let near = keyMeant(by: key, known) { meant.insert(near) }
+        report(keyNode.place, unknown("key", key, known, place: place, meant: keyMeant(by: key, known)))
         continue
       }
-      entries.append(Section.Entry(key: key, mark: keyNode.place, value: value, path: path.isEmpty ? key : "\(path).\(key)"))
+      entries.append(
+        Section.Entry(key: key, mark: keyNode.place, value: value, path: path.isEmpty ? shown(key) : "\(path).\(shown(key))"))
     }
-    return Section(path: path, mark: mark, entries: entries)
+    return Section(path: path, mark: mark, entries: entries, meant: meant.subtracting(first.keys))
   }
 
   /// The mapping below an entry.
@@ -75,20 +74,29 @@ struct TopologyReader {
   }
 
   /// `unknown key "zon" in time: did you mean "zone"?`, or the list of what is known.
-  func unknown(_ what: String, _ text: String, _ known: [String], place: String) -> String {
-    if let near = nearest(to: text, among: known) { return "unknown \(what) \"\(text)\"\(place): did you mean \"\(near)\"?" }
-    return "unknown \(what) \"\(text)\"\(place): expected \(oneOf(known))"
+  func unknown(_ what: String, _ text: String, _ known: [String], place: String, meant: String? = nil) -> String {
+    if let near = meant ?? nearest(to: text, among: known) {
+      return "unknown \(what) \(quoted(text))\(place): did you mean \(quoted(near))?"
+    }
+    return "unknown \(what) \(quoted(text))\(place): expected \(oneOf(known))"
   }
 
-  /// `a`, `a or b`, `one of a, b, c`.
-  func oneOf(_ words: [String]) -> String {
-    words.count > 2 ? "one of \(words.joined(separator: ", "))" : words.joined(separator: " or ")
+  /// What other systems call our keys.
+  private static let otherWords = [
+    "name": "topology", "deduplication": "deduplicate", "dedup": "deduplicate", "topic": "topics", "key": "partition_key",
+    "lateness": "allowed_lateness", "timezone": "zone", "time_zone": "zone", "tz": "zone", "group_by": "by", "filter": "where",
+    "metrics": "measures", "nullable": "optional", "timestamp": "time"
+  ]
+
+  private func keyMeant(by key: String, _ known: [String]) -> String? {
+    if let word = Self.otherWords[key.lowercased()], known.contains(word) { return word }
+    return nearest(to: key, among: known)
   }
 
-  /// The entry, or a report that it is missing.
+  /// The entry, or a report that it is missing; nothing is added where a misspelt key was reported already.
   mutating func mandatory(_ key: String, of section: Section, _ advice: String) -> Section.Entry? {
     if let entry = section[key] { return entry }
-    // A hidden duplicate or a misspelt key was reported by itself; saying that the key is missing as well still helps.
+    if section.meant.contains(key) { return nil }
     report(section.mark, "\(section.path.isEmpty ? "" : "\(section.path): ")\(key) is missing: \(advice)")
     return nil
   }
@@ -118,7 +126,10 @@ struct TopologyReader {
     switch entry.value.writtenText {
     case "true": return true
     case "false": return false
-    default:
+    case let text?:
+      report(entry.value.place, "\(entry.path) is \(quoted(text)), expected true or false")
+      return nil
+    case nil:
       reportType(entry.value, entry.path, expected: "true or false")
       return nil
     }
@@ -129,7 +140,7 @@ struct TopologyReader {
     let expected = "an integer from \(range.lowerBound) to \(range.upperBound)"
     guard let text = text(entry.value, path: entry.path, expected: expected) else { return nil }
     if let value = Int(text), range.contains(value) { return value }
-    report(entry.value.place, "\(entry.path) is \"\(text)\", expected \(expected)")
+    report(entry.value.place, "\(entry.path) is \(quoted(text)), expected \(expected)")
     return nil
   }
 
@@ -137,30 +148,46 @@ struct TopologyReader {
 
   /// A duration of at least `least`.
   mutating func span(_ entry: Section.Entry, atLeast least: TimeSpan = TimeSpan(microseconds: 0)) -> TimeSpan? {
-    let expected = "a duration such as \(Self.durationExamples)"
-    guard let text = text(entry.value, path: entry.path, expected: expected) else { return nil }
+    guard let text = text(entry.value, path: entry.path, expected: "a duration such as \(Self.durationExamples)") else {
+      return nil
+    }
     guard let span = TimeSpan(text) else {
-      let reason = Int64(text) == nil ? "" : "it has no unit; "
-      report(
-        entry.value.place,
-        "\(entry.path): \"\(text)\" is not a duration: \(reason)write a whole number and a unit, such as \(Self.durationExamples) "
-          + "(at most \(TimeSpan.longestDays) days)")
+      report(entry.value.place, "\(entry.path): \(quoted(text)) \(durationAdvice(text))")
       return nil
     }
     guard span >= least else {
-      report(entry.value.place, "\(entry.path): \"\(text)\" is too short: the least is \(least)")
+      report(entry.value.place, "\(entry.path): \(quoted(text)) is too short: the least is \(least)")
       return nil
     }
     return span
   }
 
-  /// A name that SQL can carry; `what` says whose: `aggregate`, `field`.
+  /// What is wrong with a text that is no duration, as the rest of a sentence.
+  private func durationAdvice(_ text: String) -> String {
+    let digits = text.prefix { $0.isASCII && $0.isNumber }
+    let unit = text.dropFirst(digits.count).drop { $0 == " " }
+    if text.hasPrefix("-"), TimeSpan(String(text.dropFirst())) != nil { return "is negative, which no duration can be" }
+    if TimeSpan("1\(unit)") != nil, !digits.isEmpty { return "is too long: the longest is \(TimeSpan.longestDays) days" }
+    if TimeSpan(text.lowercased()) != nil { return "is not a duration: did you mean \(quoted(text.lowercased()))?" }
+    if digits.count == text.count, !digits.isEmpty { return "has no unit: write \(shown(String(digits)))s if it is seconds" }
+    if !digits.isEmpty, unit.allSatisfy({ $0.isLetter }) {
+      return
+        "is not a duration: there is no unit \(quoted(String(unit))), "
+        + "expected seconds (s), minutes (m), hours (h), days (d) or weeks (w)"
+    }
+    return "is not a duration: expected a whole number and one unit, such as \(Self.durationExamples)"
+  }
+
+  /// A name that SQL can carry; `what` says whose: `an aggregate`, `a field`.
   mutating func name(_ text: String, at mark: Place, what: String) -> String? {
     if Topology.isName(text) { return text }
-    let advice = Topology.nameResembling(text).map { "; \"\($0)\" would do" } ?? ""
-    report(
-      mark,
-      "\"\(text)\" cannot be the name of \(what): SQL carries [a-z][a-z0-9_-]*, at most \(Topology.longestName) characters\(advice)")
+    let advice = Topology.nameResembling(text).map { "; \(quoted($0)) would do" } ?? ""
+    let most = Topology.longestName
+    let reason =
+      text.count > most && Topology.isName(String(text.prefix(most)))
+      ? "it has \(text.count) characters, at most \(most) are allowed"
+      : "names are made of a-z, 0-9, _ and -, begin with a letter and have at most \(most) characters"
+    report(mark, "\(quoted(text)) cannot be the name of \(what): \(reason)\(advice)")
     return nil
   }
 
@@ -170,21 +197,31 @@ struct TopologyReader {
     guard let text = text(node, path: path, expected: expected) else { return nil }
     let keys = text.split(separator: ".", omittingEmptySubsequences: false).map(String.init)
     if keys.allSatisfy({ !$0.isEmpty }) { return keys }
-    report(node.place, "\(path): \"\(text)\" is not a JSON path: a key between dots is empty, expected such as properties.amount")
+    report(
+      node.place,
+      "\(path): \(quoted(text)) is not a JSON path: a key between dots is empty, expected for example properties.amount")
     return nil
   }
 
   /// The items of a list.
-  mutating func list(_ node: Node, path: String, expected: String) -> [Node]? {
+  mutating func list(_ node: Node, path: String, expected: String, most: Int = Topology.mostItems) -> [Node]? {
     guard case .sequence(let items) = node else {
-      reportType(node, path, expected: expected)
+      // A lone text is most often the list's only item.
+      let advice = node.writtenText.map { $0.count <= Topology.longestName ? "; write [\(shown($0))]" : "" } ?? ""
+      reportType(node, path, expected: expected + advice)
       return nil
     }
     if items.isEmpty {
       report(node.place, "\(path) is an empty list, expected \(expected)")
       return nil
     }
-    return Array(items)
+    return fits(items.count, most, path, node.place) ? Array(items) : nil
+  }
+
+  /// Reports what is more than a topology may have.
+  mutating func fits(_ count: Int, _ most: Int, _ path: String, _ mark: Place) -> Bool {
+    if count > most { report(mark, "\(path) has \(count) entries, at most \(most) are allowed") }
+    return count <= most
   }
 
   /// ` in time`: the mapping that an entry stands in.

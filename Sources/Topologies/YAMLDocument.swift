@@ -5,46 +5,100 @@ import Yams
 /// Yams refuses a mapping with two equal keys and names only the first of them. To report every duplicate with its own
 /// place, and everything else that is wrong in the same run, the earlier key is overwritten with private-use characters
 /// of the same length (so no place moves) and the text is composed again, until no duplicate is left.
+///
+/// Aliases (`*name`) are refused: each would give one value two places, and a few lines of nested ones expand to
+/// billions of nodes. They are found before Yams sees them: see `refuseAliases`.
 struct YAMLDocument {
   /// nil: the text holds nothing.
   let root: Node?
   /// What hidden keys were called, by the text that stands for them in `root`.
   let hiddenKeys: [String: String]
 
-  /// A problem that keeps the text from being read at all.
+  /// What keeps the text from being read at all.
   struct Unreadable: Error {
-    let line: Int
-    let column: Int
-    let message: String
+    let problems: [(place: Place, message: String)]
+
+    init(_ problems: [(place: Place, message: String)]) { self.problems = problems }
+    init(_ place: Place, _ message: String) { problems = [(place, message)] }
   }
 
+  /// Longest text that is read, bytes: people write a hundredth of it.
+  static let longest = 1 << 20
+  static let tooLong = "the file is longer than \(longest) bytes, which no topology is: is it the right file?"
+
   /// More duplicates than that are reported in a second run.
-  private static let mostDuplicates = 1_000
+  private static let mostDuplicates = 100
 
   /// - Complexity: O(text × (1 + duplicates)).
   init(_ yaml: String) throws(Unreadable) {
+    guard yaml.utf8.count <= Self.longest else { throw Unreadable(Place(line: 1, column: 1), Self.tooLong) }
+    // libYAML counts a byte order mark as a column of the first line.
+    let text = yaml.unicodeScalars.first == "\u{FEFF}" ? String(yaml.unicodeScalars.dropFirst()) : yaml
+    try Self.refuseAliases(in: text)
+    (root, hiddenKeys) = try Self.compose(text)
+  }
+
+  private static func compose(_ yaml: String) throws(Unreadable) -> (root: Node?, hiddenKeys: [String: String]) {
     var text = yaml
     var hidden: [String: String] = [:]
     while true {
       do {
-        root = try Yams.compose(yaml: text)
-        hiddenKeys = hidden
-        return
+        return (try Yams.compose(yaml: text), hidden)
       } catch YamlError.duplicatedKeysInMapping(let keys, let context) {
         let key = keys.first ?? ""
         let standIn = Self.standIn(hidden.count, length: key.unicodeScalars.count)
-        guard hidden.count < Self.mostDuplicates, !key.isEmpty,
-          let replaced = Self.replacing(key, with: standIn, at: context.mark, in: text)
+        guard hidden.count < mostDuplicates, !key.isEmpty,
+          let replaced = replacing(key, with: standIn, at: context.mark, in: text)
         else {
-          throw Unreadable(line: context.mark.line, column: context.mark.column, message: "duplicate key \"\(key)\": keep one of them")
+          throw Unreadable(
+            Place(line: max(1, context.mark.line), column: max(1, context.mark.column)),
+            "duplicate key \(quoted(key)): it stands here and again further on; keep one of them")
         }
         hidden[standIn] = key
         text = replaced
       } catch {
-        throw Self.unreadable(error, in: text)
+        throw unreadable(error, in: text)
       }
     }
   }
+
+  // MARK: Aliases
+
+  /// Composes the text with something harmless in the place of every `*`: a plain scalar that begins with it is an
+  /// alias, since no other plain scalar may begin with `*`. In comments, quotes and block texts nothing is found.
+  private static func refuseAliases(in text: String) throws(Unreadable) {
+    guard text.utf8.contains(UInt8(ascii: "*")) else { return }
+    let used = Set(text.unicodeScalars)
+    guard let standIn = (0xF000...0xF8FF).lazy.compactMap({ Unicode.Scalar($0 as UInt32) }).first(where: { !used.contains($0) })
+    else { throw Unreadable(Place(line: 1, column: 1), "not a topology: it is full of private-use characters") }
+    var view = String.UnicodeScalarView()
+    view.append(contentsOf: text.unicodeScalars.lazy.map { $0 == "*" ? standIn : $0 })
+    guard let root = try compose(String(view)).root else { return }
+    var found: [(place: Place, message: String)] = []
+    func walk(_ node: Node) {
+      switch node {
+      case .scalar(let scalar):
+        guard scalar.style == .plain, scalar.string.unicodeScalars.first == standIn else { return }
+        let name = String(scalar.string.unicodeScalars.map { Character($0 == standIn ? "*" : $0) })
+        found.append(
+          (
+            node.place,
+            "\(quoted(name)) is a YAML alias, which a topology cannot have: repeat the value (or quote it, if it is a text)"
+          ))
+      case .sequence(let items): items.forEach(walk)
+      case .mapping(let pairs):
+        for (key, value) in pairs {
+          walk(key)
+          walk(value)
+        }
+      case .alias: break
+      }
+    }
+    walk(root)
+    if !found.isEmpty { throw Unreadable(found) }
+  }
+
+  // MARK: Duplicate keys
 
   private static func standIn(_ n: Int, length: Int) -> String {
     var scalars = String.UnicodeScalarView()
@@ -55,7 +109,9 @@ struct YAMLDocument {
   /// The text with the key at `mark` overwritten; nil where the key does not stand there as it reads (escapes, anchors).
   private static func replacing(_ key: String, with standIn: String, at mark: Mark, in text: String) -> String? {
     var scalars = Array(text.unicodeScalars)
-    guard var at = index(ofLine: mark.line, in: scalars).map({ $0 + mark.column - 1 }), at < scalars.count else { return nil }
+    guard var at = index(ofLine: mark.line, in: scalars).map({ $0 + mark.column - 1 }), scalars.indices.contains(at) else {
+      return nil
+    }
     if scalars[at] == "\"" || scalars[at] == "'" { at += 1 }
     let length = key.unicodeScalars.count
     guard at + length <= scalars.count, scalars[at..<at + length].elementsEqual(key.unicodeScalars) else { return nil }
@@ -66,8 +122,8 @@ struct YAMLDocument {
   }
 
   /// Index of a line's first scalar, lines counted from 1; the breaks are libYAML's: LF, CR LF, CR, NEL, LS, PS.
-  private static func index(ofLine line: Int, in scalars: [Unicode.Scalar]) -> Int? {
-    var at = scalars.first == "\u{FEFF}" ? 1 : 0
+  static func index(ofLine line: Int, in scalars: [Unicode.Scalar]) -> Int? {
+    var at = 0
     for _ in 1..<max(line, 1) {
       while at < scalars.count, !isBreak(scalars[at]) { at += 1 }
       guard at < scalars.count else { return nil }
@@ -76,29 +132,10 @@ struct YAMLDocument {
     return at
   }
 
-  private static func isBreak(_ scalar: Unicode.Scalar) -> Bool {
+  static func isBreak(_ scalar: Unicode.Scalar) -> Bool {
     switch scalar {
     case "\n", "\r", "\u{85}", "\u{2028}", "\u{2029}": true
     default: false
-    }
-  }
-
-  private static func unreadable(_ error: any Error, in text: String) -> Unreadable {
-    switch error {
-    case YamlError.composer(_, "but found another document", let mark, _):
-      return Unreadable(line: mark.line, column: mark.column, message: "a second document begins here: a file holds one topology")
-    case YamlError.scanner(let context, let problem, let mark, _), YamlError.parser(let context, let problem, let mark, _),
-      YamlError.composer(let context, let problem, let mark, _):
-      let when = context.map { "\($0.text) that begins at \($0.mark.line):\($0.mark.column), " } ?? ""
-      return Unreadable(line: mark.line, column: mark.column, message: "not YAML: \(when)\(problem)")
-    case YamlError.reader(let problem, let offset, let value, _):
-      let before = text.prefix(offset ?? 0)
-      let line = before.split(separator: "\n", omittingEmptySubsequences: false)
-      let code = value > 0 ? " (U+\(String(value, radix: 16, uppercase: true)))" : ""
-      return Unreadable(
-        line: line.count, column: (line.last?.unicodeScalars.count ?? 0) + 1, message: "not YAML: \(problem)\(code)")
-    default:
-      return Unreadable(line: 1, column: 1, message: "not YAML: \(error)")
     }
   }
 }

@@ -1,12 +1,13 @@
 import Aggregation
 import Foundation
 
-/// The zone rules of the machine (IANA, by Foundation), as the core's tables.
+/// The IANA zone rules that Foundation carries, as the core's tables. They are part of the program, not of the machine.
 enum ZoneRules {
   /// Whether the name is `UTC` or an IANA name such as `Europe/Berlin`. Abbreviations (`EST`) and offsets (`GMT+2`) are
   /// none: PostgreSQL reads some of them otherwise, or with the opposite sign.
   static func exists(_ name: String) -> Bool {
-    name == "UTC" || name.contains("/") && !name.hasPrefix("posix/") && !name.hasPrefix("right/") && TimeZone(identifier: name) != nil
+    name == "UTC"
+      || name.contains("/") && !name.hasPrefix("posix/") && !name.hasPrefix("right/") && TimeZone(identifier: name) != nil
   }
 
   /// 1969-12-29 to 2106-01-04 in seconds since the epoch: the core's days in any zone.
@@ -27,7 +28,8 @@ enum ZoneRules {
     for day in stride(from: span.lowerBound + 86_400, through: span.upperBound, by: 86_400) {
       let next = offset(day)
       guard next != current else { continue }
-      var before = day - 86_400, after = day
+      var before = day - 86_400
+      var after = day
       while after - before > 1 {
         let middle = (before + after) / 2
         if offset(middle) == current { before = middle } else { after = middle }
