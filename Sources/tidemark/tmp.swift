@@ -1,2 +1,0 @@
-import Topologies
-extension Topology { func explanation() -> String { "" } }
