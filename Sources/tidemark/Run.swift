@@ -189,5 +189,10 @@ struct Signals {
     // Safety: the handler touches one atomic, which is allowed in a signal handler.
     for number in [SIGTERM, SIGINT] { signal(number) { _ in Signals.received.wrappingAdd(1, ordering: .relaxed) } }
   }
-  var count: Int { Self.received.load(ordering: .relaxed) }
+  /// Set by a process that starts others: they end when it is gone, however that came about.
+  static let parentVariable = "TIDEMARK_PARENT"
+  private let parent = ProcessInfo.processInfo.environment[Self.parentVariable].flatMap { Int32($0) }
+
+  /// A parent that is gone counts as one more.
+  var count: Int { Self.received.load(ordering: .relaxed) + (parent.map { $0 != getppid() ? 1 : 0 } ?? 0) }
 }
