@@ -35,12 +35,14 @@ let package = Package(
     room("Decoding", ["Aggregation", "CSimdJSON"]),
     room("Engine", ["Aggregation", "Decoding"]),
     room("Kafka", ["CRdKafka"]),
+    room("Journal", ["Aggregation", "CSimdJSON"]),
     room("Runtime", ["Engine", "Kafka", "Aggregation", "Decoding"]),
 
     tests("AggregationTests", ["Aggregation"]),
     tests("DecodingTests", ["Decoding", "Aggregation"]),
     tests("EngineTests", ["Engine", "Aggregation", "Decoding"]),
     tests("KafkaTests", ["Kafka"]),
+    tests("JournalTests", ["Journal", "Aggregation"]),
   ],
   swiftLanguageModes: [.v6],
   cxxLanguageStandard: .cxx17
