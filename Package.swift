@@ -42,7 +42,7 @@ let package = Package(
     tests("DecodingTests", ["Decoding", "Aggregation"]),
     tests("EngineTests", ["Engine", "Aggregation", "Decoding"]),
     tests("KafkaTests", ["Kafka"]),
-    tests("JournalTests", ["Journal", "Aggregation"]),
+    tests("JournalTests", ["Journal", "Aggregation", "CSimdJSON"]),
   ],
   swiftLanguageModes: [.v6],
   cxxLanguageStandard: .cxx17
