@@ -118,12 +118,15 @@ extension Journal {
     let header = SegmentHeader.encode(first: next, identity)
     let size = max(options.segmentBytes, header.count + room)
     do {
-      let file = try storage.create(aside)
-      let preallocated = try file.preallocate(size)
-      try file.write(header, at: 0)
-      try file.sync()
+      let new = try storage.create(aside)
+      let preallocated = try new.preallocate(size)
+      try new.write(header, at: 0)
+      try new.sync()
+      try new.close()
       try storage.rename(aside, to: name)
       try storage.syncDirectory(directory)
+      // Opened anew, it is called by its name in errors.
+      let file = try storage.open(name)
       segments.append(
         Segment(
           first: next, path: name, file: file, headerSize: header.count, end: header.count,

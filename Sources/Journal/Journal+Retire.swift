@@ -34,9 +34,12 @@ extension Journal {
   /// Copies what is needed from the oldest segments to the head of the log and deletes them, as long as the log is more
   /// than twice what is needed in it. Each byte copied has one freed for it, so the cost per byte appended is bounded.
   func carryForward() throws(JournalError) {
-    while segments.count > 2, let oldest = segments.first,
-      segments.dropLast().reduce(0, { $0 + $1.end }) > 2 * index.liveBytes + 2 * options.segmentBytes
-    {
+    guard let newest = segments.last else { return }
+    // What every segment needs for itself is no garbage.
+    let overhead = newest.headerSize + Outgoing(index.roster).size
+    while let oldest = segments.first, oldest.first < newest.first {
+      let used = segments.dropLast().reduce(0) { $0 + $1.end - overhead }
+      guard used > 2 * index.liveBytes + 2 * options.segmentBytes else { return }
       var copies: [Outgoing] = []
       for (id, held) in index.partitions.sorted(by: { $0.key < $1.key }) {
         for delta in held.deltas where delta.location.segment == oldest.first {
