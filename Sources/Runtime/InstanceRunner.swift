@@ -99,17 +99,31 @@ public final class InstanceRunner: Sendable {
     var options = JournalOptions()
     switch settings.journal.sync {
     case .always: options.sync = .always
-    case .interval(let milliseconds): options.sync = .interval(milliseconds)
+    case .interval(let milliseconds): options.sync = .interval(milliseconds: milliseconds)
     case .never: options.sync = .never
     }
-    do {
-      let journal = try Journal(
-        directory: directory, identity: JournalIdentity(fingerprint: settings.plan.fingerprint, seed: seed), options: options)
-      for line in journal.openingReport { say(.warning, "journal: \(line)") }
-      return journal
+    let identity = JournalIdentity(fingerprint: settings.plan.fingerprint, seed: seed)
+    do throws(JournalError) {
+      do throws(JournalError) {
+        return announced(try Journal(directory: directory, identity: identity, options: options))
+      } catch {
+        // Another database or another version of the topology: what it holds means nothing here, and it is only a cache.
+        guard error.kind == .foreign else { throw error }
+        say(.warning, "\(error); it is thrown away")
+        try Journal.remove(directory)
+        return announced(try Journal(directory: directory, identity: identity, options: options))
+      }
     } catch {
-      throw RunError(.refused, "\(error)")
+      let way =
+        error.kind == .corrupt
+        ? ": remove \(directory); PostgreSQL and Kafka hold all that is needed to go on" : error.kind == .locked ? ": use another --data-dir" : ""
+      throw RunError(error.kind == .full ? .again : .refused, "\(error)\(way)")
     }
+  }
+
+  private func announced(_ journal: Journal) -> Journal {
+    for line in journal.openingReport { say(.warning, "journal: \(line)") }
+    return journal
   }
 
   /// The ends of all partitions now; topics that do not exist yet are waited for. nil: told to drain meanwhile.

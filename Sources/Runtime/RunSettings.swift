@@ -49,8 +49,8 @@ public struct RunError: Error, Sendable, Equatable, CustomStringConvertible {
     case unreachable
     /// An operator has to act; the message says how.
     case refused
-    /// Events cannot be consumed: a partition is stopped.
-    case stopped
+    /// This machine has a trouble that may pass (its disk): worth starting again.
+    case again
   }
   public var code: Code
   public var message: String

@@ -64,7 +64,7 @@ struct WorkerLoop {
       tick()
     }
     publish()
-    journal?.close()
+    do { try journal?.close() } catch { say(.warning, "\(error)") }
     shared.noteThread("worker")
   }
 
@@ -177,10 +177,19 @@ struct WorkerLoop {
       try journal.append(entries, now: Clock.milliseconds())
       entries.removeAll(keepingCapacity: true)
     } catch {
-      isBlocked = true
-      perform(instance.handle(.journalBlocked("\(error)"), now: Clock.milliseconds()))
+      blocked(by: error)
     }
     shared.update { $0.journalNanoseconds += Clock.nanoseconds() - begin }
+  }
+
+  /// A full disk is waited for; a failing one ends the run, since nothing is known of what it holds.
+  private mutating func blocked(by error: JournalError) {
+    isBlocked = true
+    if error.kind == .full {
+      perform(instance.handle(.journalBlocked("\(error)"), now: Clock.milliseconds()))
+    } else {
+      poller.post(.failed(RunError(.again, "\(error)")))
+    }
   }
 
   private mutating func tendJournal(_ now: Milliseconds) {
@@ -194,10 +203,8 @@ struct WorkerLoop {
       } catch { return }
     }
     let begin = Clock.nanoseconds()
-    do { try journal.tick(now: now) } catch {
-      isBlocked = true
-      perform(instance.handle(.journalBlocked("\(error)"), now: now))
-    }
+    do { try journal.tick(now: now) } catch { blocked(by: error) }
+    for line in journal.takeWarnings() { say(.warning, "journal: \(line)") }
     shared.update {
       $0.journalNanoseconds += Clock.nanoseconds() - begin
       $0.journalBytes = journal.bytesOnDisk

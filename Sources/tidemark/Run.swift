@@ -136,7 +136,8 @@ extension Failure {
   init(_ error: RunError) {
     switch error.code {
     case .unreachable: self.init(.unavailable, error.message)
-    case .refused, .stopped: self.init(.data, error.message)
+    case .refused: self.init(.data, error.message)
+    case .again: self.init(.again, error.message)
     }
   }
 }

@@ -45,7 +45,8 @@ import Testing
     let topology = Repository.topology("product-events")
     let expected = world.directory.appendingPathComponent("expected.json").path
     try world.tidemark("migrate", "--topology", topology)
-    let a = try world.instance("a", topology, "--flush-interval", "200ms")
+    // So long between flushes that it is stopped with something to flush in hand.
+    let a = try world.instance("a", topology, "--flush-interval", "3s")
     #expect(a.says("assigned"), "\(a.messages)")
     let generate = try TidemarkProcess(
       ["generate", "--topic", "product.events", "--topology", topology, "--events", "90000", "--users", "2000", "--rate", "3000", "--payload-bytes", "0",

@@ -1,2 +1,3 @@
 #pragma once
+#include "crc32c.h"
 #include "decode.h"
