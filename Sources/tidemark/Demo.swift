@@ -156,7 +156,7 @@ final class DemoStage {
     try start(
       "run",
       ["run", "--topology", topology, "--data-dir", directory.appendingPathComponent("data").path, "--instance", "demo", "--flush-interval", "500ms",
-        "--static-member", "demo", "--kafka-set", "session.timeout.ms=6000", "--kafka-set", "heartbeat.interval.ms=500"])
+        "--static-member", "demo", "--kafka-set", "session.timeout.ms=3000", "--kafka-set", "heartbeat.interval.ms=300"])
   }
 
   var consumerRuns: Bool { children["run"]?.isRunning ?? false }
