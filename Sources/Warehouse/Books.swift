@@ -168,7 +168,7 @@ public struct Books {
     return moved
   }
 
-  private func reading<R>(_ body: () throws(PostgresError) -> R) throws(WarehouseError) -> R {
+  func reading<R>(_ body: () throws(PostgresError) -> R) throws(WarehouseError) -> R {
     do throws(PostgresError) { return try body() } catch {
       if connection.isInTransaction { _ = try? connection.script("ROLLBACK") }
       if ["42P01", "3F000"].contains(error.sqlState) {

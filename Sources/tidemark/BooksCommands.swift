@@ -165,11 +165,15 @@ struct Quarantine: ParsableCommand {
           Console.table(
             ["partition", "offset", "reason", "field", "event time", "bytes", "payload"],
             rows.map(Row.init).map {
-              ["\($0.topic)/\($0.partition)", "\($0.offset)", $0.reason, $0.field.isEmpty ? "-" : $0.field, $0.eventTime ?? "-", "\($0.payloadBytes)", preview($0.payload)]
+              [
+                "\($0.topic)/\($0.partition)", "\($0.offset)", $0.reason, $0.field.isEmpty ? "-" : $0.field, $0.eventTime ?? "-",
+                "\($0.payloadBytes)", preview($0.payload),
+              ]
             }, right: [1, 5]))
         let total = counts.reduce(0) { $0 + $1.count }
         let reasons = counts.map { "\(Console.grouped($0.count)) \($0.reason)" }.joined(separator: ", ")
-        Console.note("\(Console.grouped(total)) in quarantine\(reasons.isEmpty ? "" : ": \(reasons)")" + (total > rows.count ? "; \(rows.count) are listed (--limit)" : ""))
+        let rest = total > rows.count ? "; \(rows.count) are listed (--limit)" : ""
+        Console.note("\(Console.grouped(total)) in quarantine\(reasons.isEmpty ? "" : ": \(reasons)")\(rest)")
       }
     }
 

@@ -4,7 +4,6 @@ import Foundation
 import Glibc
 import Kafka
 import LocalServers
-import Postgres
 import Topologies
 import Warehouse
 import Workload
@@ -84,7 +83,7 @@ struct Demo: ParsableCommand {
 
   private func conclude(_ stage: DemoStage, _ events: Int) throws {
     let expected = try ExpectedResult.read(from: stage.expected)
-    let differences = try Comparison.differences(expected, connect(stage.target))
+    let differences = try Comparison.differences(expected, Books(connect(stage.target)))
     let rows = expected.aggregates.values.reduce(0) { $0 + $1.rows.count }
     for difference in differences.prefix(20) { Console.write(difference) }
     guard differences.isEmpty else { throw Failure(.difference, "\(differences.count) differences from the exact expectation") }
@@ -194,28 +193,26 @@ final class DemoView {
     /// Seconds between the newest event in PostgreSQL and now.
     var age: Double?
   }
-  private let connection: Connection
+  private let books: Books
   private let metadata: ClusterMetadata
   private var before: (at: Date, consumed: Int)?
   private var drawn = 0
   private var lines = 0
 
   init(stage: DemoStage) throws {
-    connection = try connect(stage.target)
+    books = Books(try connect(stage.target))
     metadata = try ClusterMetadata(KafkaSettings(bootstrapServers: stage.kafka))
   }
 
   private func read() throws -> Numbers {
-    let rows = try connection.query(
-      """
-      SELECT (SELECT COALESCE(sum(to_offset - from_offset), 0) FROM tidemark.ledger),
-             (SELECT COALESCE(max(dau), 0) FROM analytics.daily_active_users),
-             (SELECT extract(epoch FROM now() - max(watermark))::numeric(10, 1) FROM tidemark.partition)
-      """)[0]
+    let pulse: Books.Pulse
+    do throws(WarehouseError) {
+      pulse = try books.pulse(topology: "product-events", table: "daily_active_users", measure: "dau")
+    } catch { throw Failure(error) }
     var numbers = Numbers()
-    numbers.consumed = Int(rows[0] ?? "") ?? 0
-    numbers.dau = Int(rows[1] ?? "") ?? 0
-    numbers.age = rows[2].flatMap(Double.init)
+    numbers.consumed = Int(pulse.offsets)
+    numbers.dau = Int(pulse.greatest)
+    numbers.age = pulse.watermark.map { Date().timeIntervalSince1970 - Double($0.microseconds) / 1e6 }
     var ends = 0
     for partition in 0..<Int32(8) { ends += Int(try metadata.watermarks(TopicPartition(topic: "product.events", partition: partition)).high) }
     numbers.lag = ends - numbers.consumed
