@@ -58,7 +58,9 @@ struct Model: Equatable {
       guard let state else { return "\(id) holds nothing" }
       if state.epoch != held.epoch { return "\(id) is of epoch \(state.epoch.value), not \(held.epoch.value)" }
       if state.snapshot != held.snapshot { return "\(id) has another snapshot" }
-      if state.deltas != held.deltas.map(\.bytes) { return "\(id) has \(state.deltas.count) Deltas, not these \(held.deltas.count)" }
+      if state.deltas != held.deltas.map(\.bytes) {
+        return "\(id) has \(state.deltas.count) Deltas, not these \(held.deltas.count)"
+      }
     }
     return nil
   }
