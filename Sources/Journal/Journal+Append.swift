@@ -57,16 +57,12 @@ extension Journal {
     if let large = outgoing.first(where: { $0.size > Frame.maxSize }) {
       throw JournalError(.failed, "a record of \(large.size) bytes is larger than a journal takes", file: directory)
     }
-    let roster = Outgoing(index.roster)
     let size = outgoing.reduce(0) { $0 + $1.size }
-    var rotated = false
-    if segments.last.map({ !$0.isEmpty && $0.end + size > options.segmentBytes }) ?? true {
-      try rotate(room: roster.size + size)
-      rotated = true
-    }
+    let rotated = segments.last.map { !$0.isEmpty && $0.end + size > options.segmentBytes } ?? true
+    let records = rotated || segments.last!.isEmpty ? [Outgoing(index.roster)] + outgoing : outgoing
+    let total = records.count > outgoing.count ? size + records[0].size : size
+    if rotated { try rotate(room: total) }
     let segment = segments.last!
-    let records = segment.isEmpty ? [roster] + outgoing : outgoing
-    let total = segment.isEmpty ? roster.size + size : size
     frames.empty(reserving: total)
     var lsn = next
     for record in records {

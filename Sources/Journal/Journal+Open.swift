@@ -39,7 +39,8 @@ extension Journal {
     }
     guard first == next else {
       throw JournalError(
-        .corrupt, "the segment does not begin with record \(next.value), the next after the segment before it", file: path, byte: 0)
+        .corrupt, "the segment does not begin with record \(next.value), the next after the segment before it", file: path,
+        byte: 0)
     }
     let segment = Segment(
       first: first, path: path, file: file, headerSize: headerSize, end: headerSize, allocated: bytes.count)

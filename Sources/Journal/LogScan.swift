@@ -41,7 +41,8 @@ struct LogScan {
     }
     // Nobody has waited for these bytes to be durable. Without that, a power failure may leave later sectors written
     // and earlier ones not; those still hold the zeros of the preallocation. Anything else is damage.
-    return hasVoid(position..<found) ? torn : .corrupt("record \(next.value) is damaged, and a whole one follows at byte \(found)")
+    if hasVoid(position..<found) { return torn }
+    return .corrupt("record \(next.value) is damaged, and a whole one follows at byte \(found)")
   }
 
   /// Where the first whole frame behind `position` begins, and whether one of those behind it says that the one missing

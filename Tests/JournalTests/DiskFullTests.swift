@@ -7,7 +7,8 @@ import Testing
   /// What a small instance appends, a call at a time.
   static let batches: [[JournalEntry]] = [
     [opened(0), opened(1)], [delta(0, to: 3), delta(1, to: 7, bytes: 200)], [delta(0, to: 9, bytes: 300)],
-    [flushed(0, 3), snapshot(0, flushed: 3, bytes: 250)], [delta(1, to: 8), delta(1, to: 9)], [flushed(1, 9), snapshot(1, flushed: 9)],
+    [flushed(0, 3), snapshot(0, flushed: 3, bytes: 250)],
+    [delta(1, to: 8), delta(1, to: 9)], [flushed(1, 9), snapshot(1, flushed: 9)],
     [delta(0, to: 15, bytes: 500)],
   ]
 

@@ -1,6 +1,7 @@
 import Aggregation
-import Journal
 import Testing
+
+@testable import Journal
 
 /// What a journal must hold after some entries: the contract in its simplest form.
 struct Model: Equatable {
@@ -46,6 +47,9 @@ struct Model: Equatable {
     if journal.partitions != ids { return "partitions \(journal.partitions), not \(ids)" }
     for id in ids {
       let held = partitions[id]!
+      // Not to be seen from outside while nothing is held, but it decides what may come next.
+      let indexed = journal.index.partitions[id]!
+      if indexed.epoch != held.epoch || indexed.end != held.end { return "\(id) stands at another epoch or offset" }
       let state = try journal.recover(id)
       if held.snapshot == nil, held.deltas.isEmpty {
         if state != nil { return "\(id) should hold nothing" }
@@ -54,7 +58,9 @@ struct Model: Equatable {
       guard let state else { return "\(id) holds nothing" }
       if state.epoch != held.epoch { return "\(id) is of epoch \(state.epoch.value), not \(held.epoch.value)" }
       if state.snapshot != held.snapshot { return "\(id) has another snapshot" }
-      if state.deltas != held.deltas.map(\.bytes) { return "\(id) has \(state.deltas.count) Deltas, not these \(held.deltas.count)" }
+      if state.deltas != held.deltas.map(\.bytes) {
+        return "\(id) has \(state.deltas.count) Deltas, not these \(held.deltas.count)"
+      }
     }
     return nil
   }
