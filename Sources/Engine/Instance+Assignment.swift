@@ -149,7 +149,10 @@ extension Instance {
         effects.append(.say(.warning, "\(task.id) is given up with unflushed events: the next owner reads them again"))
       }
       tasks[task.id] = nil
-      effects.append(.release(task.id, task.epoch.value > 0 ? task.epoch : nil))
+      let epoch = task.epoch.value > 0 ? task.epoch : nil
+      // Another instance has it next: what is here would only be thrown away. After a drain it may come back to us.
+      if let epoch, !isDraining { effects.append(.journal(.dropped(task.id, epoch))) }
+      effects.append(.release(task.id, epoch))
     }
     if isDraining, tasks.isEmpty, flight == nil || flight?.retryAt != nil {
       isDraining = false

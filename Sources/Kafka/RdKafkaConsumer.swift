@@ -31,13 +31,14 @@ public final class Consumer {
   private var buffer: [UnsafeMutablePointer<rd_kafka_message_t>?]
   private let mostMessages: Int
   private var missing: Set<String> = []
-  /// Failed acknowledgements and passing errors since the start.
+  /// Passing errors since the start.
   public private(set) var errorCount = 0
 
   /// 64 MiB of messages wait at most: enough to hide a fetch's round trip, little enough to bound memory.
   static let defaults = [
     ("client.id", "tidemark"), ("partition.assignment.strategy", "cooperative-sticky"), ("queued.min.messages", "100000"),
     ("queued.max.messages.kbytes", "65536"), ("allow.auto.create.topics", "false"), ("topic.metadata.refresh.interval.ms", "10000"),
+    ("statistics.interval.ms", "5000"),
   ]
   /// How long fetching pauses when the queue is full: 1 s by default, which throttles a fast consumer. Versions before
   /// 2.2 have no property of its own for it and use the one for errors.
@@ -47,6 +48,8 @@ public final class Consumer {
     var events: [ConsumerEvent] = []
     /// Closing waits for the answers to its own callbacks: they are given at once.
     var isClosing = false
+    /// The newest offsets that wait to be acknowledged.
+    var acknowledging: [TopicPartition: Int64] = [:]
   }
 
   /// - Parameters:
@@ -75,8 +78,16 @@ public final class Consumer {
           box.events.append(.revoked(partitions))
         } else {
           Consumer.unassign(raw!, list)
+          for at in partitions { box.acknowledging[at] = nil }
           box.events.append(.lost(partitions))
         }
+      }
+      rd_kafka_conf_set_stats_cb(conf) { raw, json, length, opaque in
+        let box = Unmanaged<EventBox>.fromOpaque(opaque!).takeUnretainedValue()
+        guard let raw, let json, !box.acknowledging.isEmpty else { return 0 }
+        let text = String(decoding: UnsafeRawBufferPointer(start: json, count: length), as: UTF8.self)
+        if text.contains("\"join_state\":\"steady\"") { Consumer.sendAcknowledgements(raw, box) }
+        return 0
       }
       rd_kafka_conf_set_error_cb(conf) { raw, code, reason, opaque in
         let box = Unmanaged<EventBox>.fromOpaque(opaque!).takeUnretainedValue()
@@ -203,6 +214,7 @@ public final class Consumer {
 
   /// Answers `.revoked`.
   public func unassign(_ partitions: [TopicPartition]) {
+    for at in partitions { box.acknowledging[at] = nil }
     withPartitionList(partitions.map { ($0, -1001) }) { Self.unassign(handle.raw, $0) }
   }
 
@@ -225,9 +237,17 @@ public final class Consumer {
   }
 
   /// Tells Kafka how far this group is, for lag tools alone: nothing of Tidemark reads it. Does not wait.
+  ///
+  /// The offsets are sent within five seconds, and only while the group is steady: a commit that waits behind a JoinGroup
+  /// on the coordinator's connection is answered with "illegal generation", upon which librdkafka gives the whole
+  /// assignment up for lost. librdkafka's statistics are where it says whether the group is steady.
   public func acknowledge(_ offsets: [(TopicPartition, offset: Int64)]) {
-    let code = withPartitionList(offsets.map { ($0.0, $0.offset) }) { rd_kafka_commit(handle.raw, $0, 1) }
-    if code != RD_KAFKA_RESP_ERR_NO_ERROR { errorCount += 1 }
+    for (at, offset) in offsets { box.acknowledging[at] = offset }
+  }
+
+  private static func sendAcknowledgements(_ raw: OpaquePointer, _ box: EventBox) {
+    _ = withPartitionList(box.acknowledging.map { ($0.key, $0.value) }) { rd_kafka_commit(raw, $0, 1) }
+    box.acknowledging.removeAll(keepingCapacity: true)
   }
 
   /// A reader of metadata and offsets that other threads may use; it shares this consumer's connections.
@@ -236,6 +256,8 @@ public final class Consumer {
   /// Leaves the group. What is still assigned is given back without being reported; call at the end, from the polling thread.
   public func close() {
     box.isClosing = true
+    // Leaving follows on the same connection: a group that is not steady takes no harm any more.
+    if !box.acknowledging.isEmpty { Self.sendAcknowledgements(handle.raw, box) }
     rd_kafka_consumer_close(handle.raw)
     box.events.removeAll()
   }

@@ -22,7 +22,8 @@ final class RdKafkaHandle: @unchecked Sendable {
         throw KafkaError(code: .configuration, message: "Kafka property \(name): \(Self.text(error))")
       }
     }
-    rd_kafka_conf_set_log_cb(conf, nil)
+    // What matters comes as events; librdkafka's own log goes to standard error only where somebody asks for it.
+    if !settings.properties.contains(where: { $0.name == "debug" }) { rd_kafka_conf_set_log_cb(conf, nil) }
     prepare(conf)
     guard let raw = rd_kafka_new(type, conf, &error, error.count) else {
       rd_kafka_conf_destroy(conf)

@@ -46,14 +46,19 @@ import Testing
     let expected = world.directory.appendingPathComponent("expected.json").path
     try world.tidemark("migrate", "--topology", topology)
     // So long between flushes that it is stopped with something to flush in hand.
-    let a = try world.instance("a", topology, "--flush-interval", "3s")
+    let a = try world.instance("a", topology, "--flush-interval", "5s")
     #expect(a.says("assigned"), "\(a.messages)")
     let generate = try TidemarkProcess(
-      ["generate", "--topic", "product.events", "--topology", topology, "--events", "90000", "--users", "2000", "--rate", "3000", "--payload-bytes", "0",
+      ["generate", "--topic", "product.events", "--topology", topology, "--events", "100000", "--users", "2000", "--rate", "2500", "--payload-bytes", "0",
         "--duplicates", "0.02", "--expect", expected], world: world)
     let b = try world.instance("b", topology, "--flush-interval", "200ms")
     #expect(b.says("assigned"), "\(b.messages)")
     #expect(awaitTrue { (try? world.rows("SELECT count(DISTINCT owner) FROM tidemark.partition")[0][0]) == "2" }, "\(a.messages)\(b.messages)")
+    // It has flushed something of what it has now; the stream goes on, so that it holds some of it back when it is stopped.
+    let before = world.flushes(of: "a")
+    #expect(awaitTrue { world.flushes(of: "a") > before }, "\(a.messages)")
+    let consumed = world.consumed
+    #expect(awaitTrue { world.consumed > consumed + 2000 }, "\(b.messages)")
     a.send(SIGSTOP)
     #expect(awaitTrue { (try? world.rows("SELECT DISTINCT owner FROM tidemark.partition")) == [["b"]] }, "\(b.messages)")
     a.send(SIGCONT)

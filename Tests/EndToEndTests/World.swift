@@ -62,6 +62,12 @@ final class World {
     return Int(text) ?? 0
   }
 
+  /// Flushes of an instance.
+  func flushes(of instance: String) -> Int {
+    guard let rows = try? rows("SELECT count(*) FROM tidemark.ledger WHERE instance = '\(instance)'"), let text = rows[0][0] else { return 0 }
+    return Int(text) ?? 0
+  }
+
   /// Rows of every analytics table, ledger totals per partition, late counts, quarantine: what has to be equal however
   /// an instance was treated.
   func results(_ tables: [String]) throws -> [String] {
