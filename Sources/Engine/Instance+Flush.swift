@@ -45,10 +45,23 @@ extension Instance {
 
   func reachedEnd(_ id: PartitionID, _ offset: Offset) {
     guard let task = tasks[id], task.isActive, task.drainBy == nil, let state = task.state else { return }
-    if case .rebuilding(let below, _) = task.phase, offset >= below { task.phase = .running }
+    if case .rebuilding(let below, _) = task.phase {
+      guard offset >= below else { return endsTooEarly(task, offset, below) }
+      task.phase = .running
+    }
     task.endOffset = offset
     guard task.phase == .running, offset > state.processor.nextOffset else { return }
     take(state.processor.skip(to: offset), task)
+  }
+
+  /// Kafka has less than PostgreSQL has consumed: the topic was made anew, or lost its end.
+  private func endsTooEarly(_ task: PartitionTask, _ end: Offset, _ next: Offset) {
+    task.phase = .stopped
+    effects.append(
+      .alert(task.id, kind: "topic_ends_early",
+        "\(task.id) is stopped: it ends at offset \(end.value) in Kafka, PostgreSQL has consumed up to \(next.value): was the topic made anew? "
+          + "Give the topology a new name to begin anew, or restore the topic"))
+    effects.append(.pause([task.id]))
   }
 
   func flushIfDue(_ now: Milliseconds) {

@@ -63,7 +63,9 @@ public final class InstanceRunner: Sendable {
     let instance = Instance(
       plan: settings.plan, seed: seed, limits: settings.limits, dice: UInt64.random(in: .min ... .max), stopwatch: { Clock.nanoseconds() })
     let worker = Unshared(
-      WorkerLoop(instance: instance, journal: journal, inbox: toWorker, store: toStore, poller: toPoller, shared: shared, say: say))
+      WorkerLoop(
+        instance: instance, journal: journal, inbox: toWorker, store: toStore, poller: toPoller, shared: shared,
+        endsOnAlert: settings.untilCaughtUp, say: say))
     let storeThread = Worker(name: "store") { store.value.run() }
     let workerThread = Worker(name: "worker") { worker.value.run() }
     var poll = PollLoop(consumer: consumer, worker: toWorker, commands: toPoller, mostWaiting: Self.mostWaiting, shared: shared, say: say)

@@ -35,6 +35,8 @@ struct WorkerLoop {
   let poller: Mailbox<ConsumerCommand>
   let shared: SharedStatus
   let say: @Sendable (Severity, String) -> Void
+  /// A run that is to end when all is consumed ends when a partition is stopped.
+  let endsOnAlert: Bool
 
   private var entries: [JournalEntry] = []
   private var isBlocked = false
@@ -43,9 +45,10 @@ struct WorkerLoop {
 
   init(
     instance: Instance, journal: Journal?, inbox: Mailbox<WorkerMessage>, store: Mailbox<StoreRequest>, poller: Mailbox<ConsumerCommand>,
-    shared: SharedStatus, say: @escaping @Sendable (Severity, String) -> Void
+    shared: SharedStatus, endsOnAlert: Bool, say: @escaping @Sendable (Severity, String) -> Void
   ) {
     self.instance = instance
+    self.endsOnAlert = endsOnAlert
     self.journal = journal
     self.inbox = inbox
     self.store = store
@@ -159,6 +162,8 @@ struct WorkerLoop {
       case .alert(let id, let kind, let text):
         say(.error, text)
         store.post(.alert(id, kind: kind, text))
+        // The goal cannot be reached any more.
+        if endsOnAlert { poller.post(.failed(RunError(.refused, text))) }
       case .fail(let reason): poller.post(.failed(RunError(.refused, reason)))
       case .drained: poller.post(.drained)
       }

@@ -141,4 +141,36 @@ import Testing
     #expect(effects.contains { if case .alert(id, kind: "offset_out_of_range", _) = $0 { true } else { false } })
     #expect(flush(in: feed(instance, id, 90..<99, now: 5000)) == nil)
   }
+
+  @Test func aTopicThatEndsBelowWhatWasConsumedStopsThePartition() {
+    let instance = instance()
+    _ = instance.handle(.assigned([id]), now: 0)
+    var partition = acquired(id, next: 1000)
+    partition.horizon = DeduplicationHorizon(offset: Offset(300), watermark: nil)
+    let started = instance.handle(.acquired(partition, local: nil), now: 0)
+    #expect(started.contains { if case .start(id, Offset(300)) = $0 { true } else { false } })
+    let effects = instance.handle(.endOfPartition(id, Offset(500)), now: 5)
+    #expect(effects.contains { if case .alert(id, kind: "topic_ends_early", _) = $0 { true } else { false } })
+  }
+
+  @Test func aStoppedPartitionIsTakenOverAnewAfterAWhile() {
+    let instance = instance()
+    start(instance, [id])
+    _ = instance.handle(.offsetOutOfRange(id, "offset out of range"), now: 5)
+    #expect(!instance.handle(.tick, now: 20_000).contains { if case .acquire = $0 { true } else { false } })
+    #expect(instance.handle(.tick, now: 100_000).contains { if case .acquire([id]) = $0 { true } else { false } })
+    // An operator has accepted the gap meanwhile.
+    let effects = instance.handle(.acquired(acquired(id, epoch: 3, next: 90), local: nil), now: 100_001)
+    #expect(effects.contains { if case .start(id, Offset(90)) = $0 { true } else { false } })
+    #expect(flush(in: feed(instance, id, 90..<99, now: 200_000)) != nil)
+  }
+
+  @Test func aDrainingInstanceTakesNothingMore() {
+    let instance = instance()
+    start(instance, [id])
+    #expect(instance.handle(.drain, now: 5).contains { if case .drained = $0 { true } else { false } })
+    let effects = instance.handle(.assigned([other]), now: 6)
+    #expect(effects.contains { if case .leaveOut(other) = $0 { true } else { false } })
+    #expect(!effects.contains { if case .acquire = $0 { true } else { false } })
+  }
 }

@@ -1,0 +1,49 @@
+import Aggregation
+import Testing
+
+@testable import Runtime
+
+/// Answers to the group, complete or not at all.
+@Suite struct RebalanceTests {
+  let a = PartitionID(topic: "t", partition: 0)
+  let b = PartitionID(topic: "t", partition: 1)
+
+  @Test func anAssignmentIsAnsweredOnceAllPartitionsAreDecided() {
+    var rebalance = Rebalance()
+    #expect(rebalance.assigned([a, b]) == nil)
+    #expect(rebalance.start(b, 7) == nil)
+    #expect(rebalance.leaveOut(a) == .assign([a: Rebalance.leftOut, b: 7]))
+    #expect(rebalance.start(a, 9) == .seek(a, 9))
+  }
+
+  @Test func nothingIsAnsweredAtOnce() {
+    var rebalance = Rebalance()
+    #expect(rebalance.assigned([]) == .assign([:]))
+    #expect(rebalance.revoked([]) == .unassign([]))
+  }
+
+  @Test func aRevocationWaitsForEveryRelease() {
+    var rebalance = Rebalance()
+    #expect(rebalance.revoked([a, b]) == nil)
+    #expect(rebalance.release(b) == nil)
+    #expect(rebalance.release(a) == .unassign([a, b]))
+    #expect(rebalance.release(a) == nil)
+  }
+
+  @Test func lostPartitionsNeedNoAnswer() {
+    var rebalance = Rebalance()
+    #expect(rebalance.assigned([a, b]) == nil)
+    rebalance.lost([a, b])
+    #expect(rebalance.leaveOut(a) == nil)
+    #expect(rebalance.revoked([a]) == nil)
+    rebalance.lost([a])
+    #expect(rebalance.release(a) == nil)
+  }
+
+  @Test func aPartitionGivenUpBeforeItsAssignmentIsAnsweredIsLeftOut() {
+    var rebalance = Rebalance()
+    #expect(rebalance.assigned([a, b]) == nil)
+    #expect(rebalance.start(a, 3) == nil)
+    #expect(rebalance.release(b) == .assign([a: 3, b: Rebalance.leftOut]))
+  }
+}
