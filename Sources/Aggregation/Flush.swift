@@ -12,12 +12,14 @@ public struct AcquiredPartition: Sendable, Equatable {
   public var chunks: [[UInt8]]
   /// Where the deduplication horizon begins, by the ledger; nil: nothing to rebuild.
   public var horizon: DeduplicationHorizon?
+  /// The first offset that Kafka still has; nil: not known.
+  public var beginning: Offset?
   public init(
     partition: PartitionID, epoch: Epoch, previousEpoch: Epoch, nextOffset: Offset, watermark: EventTime?, chunks: [[UInt8]],
-    horizon: DeduplicationHorizon?
+    horizon: DeduplicationHorizon?, beginning: Offset? = nil
   ) {
     self.partition = partition; self.epoch = epoch; self.previousEpoch = previousEpoch; self.nextOffset = nextOffset
-    self.watermark = watermark; self.chunks = chunks; self.horizon = horizon
+    self.watermark = watermark; self.chunks = chunks; self.horizon = horizon; self.beginning = beginning
   }
 }
 

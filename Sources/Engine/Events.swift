@@ -53,8 +53,8 @@ public enum Effect: Sendable {
   /// Merge state chunks if there are many.
   case compact(PartitionID, Epoch)
   case say(Severity, String)
-  /// An alert that an operator must see, kept in the store.
-  case alert(PartitionID, kind: String, String)
+  /// An alert that an operator must see, kept in the store; `stops`: the partition goes no further.
+  case alert(PartitionID, kind: String, stops: Bool, String)
   /// The instance cannot go on.
   case fail(String)
   /// `drain` is done.

@@ -83,6 +83,10 @@ extension Instance {
       task.pendingWatermark = store.watermark
       task.pending = pending
       task.state = PartitionState(processor)
+      if let beginning = store.beginning, let horizon = rebuildFrom, horizon.offset < beginning, beginning <= next {
+        incompleteHorizon(task.id, horizon.offset, known: beginning)
+        rebuildFrom = DeduplicationHorizon(offset: beginning, watermark: horizon.watermark)
+      }
       if let horizon = rebuildFrom, horizon.offset < next {
         task.phase = .rebuilding(below: next, mark: horizon.watermark)
         effects.append(.say(.info, "\(task.id): re-reading \(next.value - horizon.offset.value) offsets for the deduplication horizon"))
@@ -93,7 +97,7 @@ extension Instance {
       }
     } catch {
       task.phase = .stopped
-      effects.append(.alert(task.id, kind: "state_unreadable", "state of \(task.id) cannot be read: \(error)"))
+      effects.append(.alert(task.id, kind: "state_unreadable", stops: true, "state of \(task.id) cannot be read: \(error)"))
       effects.append(.leaveOut(task.id))
     }
   }
@@ -164,7 +168,7 @@ extension Instance {
   func outOfRange(_ id: PartitionID, _ reason: String) {
     guard let task = tasks[id] else { return }
     if case .rebuilding(let below, _) = task.phase {
-      effects.append(.say(.warning, "\(id): Kafka no longer holds the whole deduplication horizon; ids older than it are not known"))
+      incompleteHorizon(id, nil, known: below)
       task.phase = .running
       effects.append(.seek(id, below))
       return
@@ -172,9 +176,17 @@ extension Instance {
     let wanted = task.state?.processor.nextOffset.value ?? -1
     task.phase = .stopped
     effects.append(
-      .alert(id, kind: "offset_out_of_range",
+      .alert(id, kind: "offset_out_of_range", stops: true,
         "\(id) is stopped: Kafka does not have offset \(wanted) (\(reason)). Accept the gap explicitly with `tidemark accept-gap`, or restore the topic"))
     effects.append(.pause([id]))
+  }
+
+  /// Copies of events below `known` would be counted once more: somebody must know.
+  private func incompleteHorizon(_ id: PartitionID, _ wanted: Offset?, known: Offset) {
+    effects.append(
+      .alert(id, kind: "horizon_incomplete", stops: false,
+        "\(id): Kafka no longer holds the whole deduplication horizon\(wanted.map { ", which begins at offset \($0.value)" } ?? ""): "
+          + "duplicates of events below offset \(known.value) are not recognised. Keep the topic for longer than `deduplicate: within`"))
   }
 
   func list(_ partitions: [PartitionID]) -> String {

@@ -31,6 +31,9 @@ public final class Consumer {
   private var buffer: [UnsafeMutablePointer<rd_kafka_message_t>?]
   private let mostMessages: Int
   private var missing: Set<String> = []
+  /// What is assigned: the next offset to be delivered of each.
+  private var positions: [TopicPartition: Int64] = [:]
+  private var paused: Set<TopicPartition> = []
   /// Passing errors since the start.
   public private(set) var errorCount = 0
 
@@ -172,7 +175,9 @@ public final class Consumer {
       last!.append(message)
     }
     events.append(contentsOf: open.map { .records($0) })
+    for case .records(let set) in events where positions[set.at] != nil { positions[set.at] = set.offsets[set.count - 1] + 1 }
     if !box.events.isEmpty {
+      for case .lost(let partitions) in box.events { forget(partitions) }
       events.append(contentsOf: box.events)
       box.events.removeAll()
     }
@@ -208,32 +213,61 @@ public final class Consumer {
       let code = rd_kafka_assign(handle.raw, list)
       return code == RD_KAFKA_RESP_ERR_NO_ERROR ? nil : RdKafkaHandle.text(code)
     }
-    for (at, _) in partitions { missing.remove(at.topic) }
+    for (at, offset) in partitions {
+      missing.remove(at.topic)
+      if failure == nil { positions[at] = offset }
+    }
     if let failure { throw KafkaError(code: .other, message: "assignment: \(failure)") }
   }
 
   /// Answers `.revoked`.
   public func unassign(_ partitions: [TopicPartition]) {
     for at in partitions { box.acknowledging[at] = nil }
+    forget(partitions)
     withPartitionList(partitions.map { ($0, -1001) }) { Self.unassign(handle.raw, $0) }
   }
 
+  private func forget(_ partitions: [TopicPartition]) {
+    for at in partitions { positions[at] = nil }
+    paused.subtract(partitions)
+  }
+
   public func pause(_ partitions: [TopicPartition]) {
+    paused.formUnion(partitions)
     _ = withPartitionList(partitions.map { ($0, -1001) }) { rd_kafka_pause_partitions(handle.raw, $0) }
   }
 
   public func resume(_ partitions: [TopicPartition]) {
+    paused.subtract(partitions)
     _ = withPartitionList(partitions.map { ($0, -1001) }) { rd_kafka_resume_partitions(handle.raw, $0) }
   }
 
   /// Fetching goes on at `offset`. Waits up to two seconds for librdkafka's own threads, not for a broker.
+  ///
+  /// After an offset that Kafka does not have, librdkafka has ended the partition's fetching for good and refuses to seek:
+  /// the partition is taken out of the assignment and put in again.
   public func seek(_ at: TopicPartition, to offset: Int64) throws {
-    let failure: String? = withPartitionList([(at, offset)]) { list in
-      guard let error = rd_kafka_seek_partitions(handle.raw, list, 2000) else { return nil }
+    let (failure, code): (String?, rd_kafka_resp_err_t) = withPartitionList([(at, offset)]) { list in
+      guard let error = rd_kafka_seek_partitions(handle.raw, list, 2000) else { return (nil, list.pointee.elems[0].err) }
       defer { rd_kafka_error_destroy(error) }
-      return String(cString: rd_kafka_error_string(error))
+      return (String(cString: rd_kafka_error_string(error)), rd_kafka_error_code(error))
     }
-    if let failure { throw KafkaError(code: .other, message: "seek \(at) to \(offset): \(failure)") }
+    if failure == nil, code == RD_KAFKA_RESP_ERR_NO_ERROR {
+      positions[at] = offset
+      return
+    }
+    guard code == RD_KAFKA_RESP_ERR__STATE, positions[at] != nil else {
+      throw KafkaError(code: .other, message: "seek \(at) to \(offset): \(failure ?? RdKafkaHandle.text(code))")
+    }
+    guard Self.isCooperative(handle.raw) else {
+      // An eager assignment is replaced as a whole, each partition at its position.
+      let rest = positions.filter { $0.key != at }.map { ($0.key, offset: $0.value) }
+      let waiting = Array(paused)
+      try assign(rest + [(at, offset: offset)])
+      return pause(waiting)
+    }
+    if let error = withPartitionList([(at, -1001)], { rd_kafka_incremental_unassign(handle.raw, $0) }) { rd_kafka_error_destroy(error) }
+    try assign([(at, offset: offset)])
   }
 
   /// Tells Kafka how far this group is, for lag tools alone: nothing of Tidemark reads it. Does not wait.

@@ -66,9 +66,9 @@ struct StoreLoop {
 
   private func acquire(_ partitions: [PartitionID]) {
     do {
-      let acquired = try warehouse.acquire(partitions) { id in
-        Offset(try metadata.watermarks(TopicPartition(topic: id.topic, partition: id.partition)).low)
-      }
+      func beginning(_ id: PartitionID) throws -> Offset { Offset(try metadata.watermarks(TopicPartition(id)).low) }
+      var acquired = try warehouse.acquire(partitions, firstOffset: beginning)
+      for i in acquired.indices where acquired[i].horizon != nil { acquired[i].beginning = try? beginning(acquired[i].partition) }
       worker.post(.acquired(acquired))
     } catch let error as WarehouseError where error.code == .refused {
       for id in partitions { worker.post(.acquireRefused(id, error.message)) }

@@ -159,11 +159,11 @@ struct WorkerLoop {
       case .acknowledge(let offsets): poller.post(.acknowledge(offsets))
       case .compact(let id, let epoch): store.post(.compact(id, epoch))
       case .say(let severity, let text): say(severity, text)
-      case .alert(let id, let kind, let text):
-        say(.error, text)
+      case .alert(let id, let kind, let stops, let text):
+        say(stops ? .error : .warning, text)
         store.post(.alert(id, kind: kind, text))
         // The goal cannot be reached any more.
-        if endsOnAlert { poller.post(.failed(RunError(.refused, text))) }
+        if endsOnAlert, stops { poller.post(.failed(RunError(.refused, text))) }
       case .fail(let reason): poller.post(.failed(RunError(.refused, reason)))
       case .drained: poller.post(.drained)
       }

@@ -118,7 +118,7 @@ struct Run: ParsableCommand {
         for (name, runner) in runners { log.say(.info, line(name, runner.status)) }
       }
     }
-    for (name, runner) in runners { log.say(.info, line(name, runner.status)) }
+    for (name, runner) in runners where runner.status.statistics.events > 0 { log.say(.info, line(name, runner.status)) }
     if let failure = failures.withLock({ $0.first }) { throw Failure(failure) }
     if summary { for (_, runner) in runners { Console.write(Console.json(Summary(runner.status, seconds: Date().timeIntervalSince(begin)))) } }
   }

@@ -74,9 +74,11 @@ import Testing
     #expect(seen == Array(4..<10))
   }
 
-  @Test func anOffsetThatKafkaDoesNotHaveIsReportedAndNotJumpedOver() throws {
+  @Test(arguments: ["cooperative-sticky", "range"])
+  func anOffsetThatKafkaDoesNotHaveIsReportedAndNotJumpedOver(strategy: String) throws {
     let broker = try DevelopmentBroker()
-    let settings = try produce(broker, "events", 10)
+    var settings = try produce(broker, "events", 10)
+    settings.properties.append(("partition.assignment.strategy", strategy))
     let consumer = try Consumer(settings, group: "g", topics: ["events"])
     defer { consumer.close() }
     var reported: TopicPartition?
@@ -91,6 +93,13 @@ import Testing
     } until: { reported != nil }
     #expect(reported == TopicPartition(topic: "events", partition: 0))
     #expect(records == 0)
+    // An operator has accepted the gap: fetching begins again where it can.
+    try consumer.seek(TopicPartition(topic: "events", partition: 0), to: 7)
+    var seen: [Int64] = []
+    poll(consumer) { event in
+      if case .records(let set) = event { for i in 0..<set.count { seen.append(set.offsets[i]) } }
+    } until: { seen.count >= 3 }
+    #expect(seen == [7, 8, 9])
   }
 
   @Test func anUnknownPropertyIsRefusedByName() {
