@@ -38,6 +38,7 @@ extension Instance {
     guard delta.to > delta.from else { return }
     let bytes = DeltaCodec.encode(delta, .all)
     task.journalBytes += bytes.count
+    task.journaled += bytes.count
     statistics.ledger.add(delta.ledger)
     task.pending?.append(delta)
     effects.append(.journal(.delta(task.id, task.epoch, to: delta.to, bytes)))
@@ -88,6 +89,7 @@ extension Instance {
         FlushRequest.Part(
           partition: task.id, epoch: task.epoch, watermarkBefore: task.pendingWatermark, delta: delta, endOffset: task.endOffset))
       task.pendingWatermark = delta.watermark
+      task.journaledTaken = task.journaled
     }
     let request = FlushRequest(id: flushCount, parts: parts)
     flight = Flight(request: request, bytes: bytes)
@@ -119,7 +121,7 @@ extension Instance {
       effects.append(.say(.warning, "the end of flush \(id) is unknown (\(reason)): reading the offset rows"))
     case .fenced(let partitions):
       flight = nil
-      fence(partitions)
+      fence(partitions, of: ended.request)
       let left = ended.request.parts.filter { !partitions.contains($0.partition) }
       guard !left.isEmpty else { return }
       flushCount += 1
@@ -131,11 +133,12 @@ extension Instance {
     }
   }
 
-  private func fence(_ partitions: [PartitionID]) {
+  private func fence(_ partitions: [PartitionID], of request: FlushRequest) {
     for id in partitions {
       statistics.fenced += 1
-      guard let task = tasks[id] else {
-        effects.append(.say(.error, "fenced: \(id) belongs to another instance now; what was left to flush here is not written"))
+      // Taken over anew since: what is here now was read under the new epoch.
+      guard let task = tasks[id], task.epoch == request.parts.first(where: { $0.partition == id })?.epoch else {
+        effects.append(.say(.error, "fenced: \(id) was taken over meanwhile; what was left to flush of an earlier epoch is not written"))
         continue
       }
       task.phase = .fenced
@@ -149,6 +152,7 @@ extension Instance {
   /// A flush of the partition is in the store up to `offset`.
   private func settled(_ task: PartitionTask, _ offset: Offset) {
     task.flushed = offset
+    task.journaledFlushed = task.journaledTaken
     effects.append(.journal(.flushed(task.id, task.epoch, offset)))
     if task.journalBytes > max(limits.snapshotAfter, task.snapshotBytes * 2), task.phase == .running, let state = task.state {
       state.processor.compactMembers()

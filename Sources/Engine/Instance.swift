@@ -115,11 +115,14 @@ public final class Instance {
   /// Pauses what must wait and resumes what may go on: past a budget partitions pause, nothing is dropped.
   private func balance() {
     let pending = pendingBytes
-    let journal = tasks.values.reduce(0) { $0 + unflushedJournal($1) }
+    let journal = tasks.values.reduce(0) { $0 + $1.journaled - $1.journaledFlushed }
     if !isPausedForBudget, pending > limits.pendingBytes || journal > limits.journalBytes {
       isPausedForBudget = true
-      effects.append(.say(.warning, "paused: \(pending >> 20) MiB wait for PostgreSQL (budget \(limits.pendingBytes >> 20) MiB); Kafka keeps the rest"))
-    } else if isPausedForBudget, pending < limits.pendingBytes / 2, journal < limits.journalBytes / 2 || flight == nil {
+      effects.append(
+        .say(.warning,
+          "paused: \(pending >> 20) MiB of memory (budget \(limits.pendingBytes >> 20)) and \(journal >> 20) MiB of journal (budget "
+            + "\(limits.journalBytes >> 20)) wait for PostgreSQL; Kafka keeps the rest"))
+    } else if isPausedForBudget, pending < limits.pendingBytes / 2, journal < limits.journalBytes / 2 {
       isPausedForBudget = false
       effects.append(.say(.info, "resumed: \(pending >> 20) MiB wait for PostgreSQL"))
     }
@@ -129,8 +132,6 @@ public final class Instance {
     for id in change { tasks[id]?.isPaused = hold }
     effects.append(hold ? .pause(change) : .resume(change))
   }
-
-  private func unflushedJournal(_ task: PartitionTask) -> Int { (task.pending?.isEmpty ?? true) ? 0 : task.pending?.bytes ?? 0 }
 
   private func journalBlocked(_ reason: String) {
     if !isJournalBlocked { effects.append(.say(.error, "paused: the journal takes no records: \(reason)")) }

@@ -38,6 +38,10 @@ final class PartitionTask {
   /// Journal bytes since the last snapshot, and the size of that.
   var journalBytes = 0
   var snapshotBytes = 0
+  /// Journal bytes since the takeover; those of Deltas that a flush has taken; those that are in the store.
+  var journaled = 0
+  var journaledTaken = 0
+  var journaledFlushed = 0
   var flushesSinceCompaction = 0
 
   init(id: PartitionID) { self.id = id }
@@ -52,6 +56,9 @@ final class PartitionTask {
   func drop() {
     state = nil
     pending = nil
+    journaled = 0
+    journaledTaken = 0
+    journaledFlushed = 0
   }
 }
 

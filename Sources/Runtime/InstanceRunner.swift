@@ -98,7 +98,7 @@ public final class InstanceRunner: Sendable {
   private func openJournal(_ seed: UInt64) throws(RunError) -> Journal? {
     guard settings.journal.isOn else { return nil }
     let directory = "\(settings.dataDirectory)/\(settings.plan.topology)"
-    var options = JournalOptions()
+    var options = JournalOptions(segmentBytes: settings.journal.segmentBytes)
     switch settings.journal.sync {
     case .always: options.sync = .always
     case .interval(let milliseconds): options.sync = .interval(milliseconds: milliseconds)

@@ -24,6 +24,8 @@ public struct RunSettings: Sendable {
 
   public struct JournalSettings: Sendable {
     public enum Sync: Sendable { case always, interval(Milliseconds), never }
+    /// Bytes of a segment: the disk needs room for two at least.
+    public var segmentBytes = 64 << 20
     /// false: no journal at all; a restart then takes over like another instance.
     public var isOn = true
     public var sync = Sync.interval(1000)

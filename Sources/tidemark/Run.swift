@@ -31,6 +31,7 @@ struct Run: ParsableCommand {
   @Flag(help: "End when all partitions have reached the ends that they have now.") var untilCaughtUp = false
   @Option(help: ArgumentHelp("Time between flushes, 50ms to 1 minute.", valueName: "time")) var flushInterval = Duration(milliseconds: 1000)
   @Option(help: ArgumentHelp("When the journal is synced to disk: always, never, or a time.", valueName: "policy")) var journalSync = "1s"
+  @Option(help: ArgumentHelp("Size of a journal segment; the disk needs room for several.", valueName: "MiB")) var journalSegment = 64
   @Flag(help: "Keep no journal: a restart then takes its partitions over like another instance.") var noJournal = false
   @Option(help: ArgumentHelp("Memory for what waits for PostgreSQL; beyond it partitions pause.", valueName: "MiB")) var pendingBudget = 256
   @Option(help: ArgumentHelp("Events decoded and folded at a time.", valueName: "events", visibility: .hidden)) var batch = 4096
@@ -48,6 +49,8 @@ struct Run: ParsableCommand {
   private func journalSettings() throws -> RunSettings.JournalSettings {
     var settings = RunSettings.JournalSettings()
     settings.isOn = !noJournal
+    guard (1...1024).contains(journalSegment) else { throw ValidationError("--journal-segment \(journalSegment): expected 1 to 1024 (MiB)") }
+    settings.segmentBytes = journalSegment << 20
     switch journalSync {
     case "always": settings.sync = .always
     case "never": settings.sync = .never
