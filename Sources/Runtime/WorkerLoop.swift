@@ -28,8 +28,6 @@ enum ConsumerCommand {
 /// The thread that owns the partitions: it folds their events, writes the journal, and hands everything else on.
 struct WorkerLoop {
   let instance: Instance
-  /// nil: the run keeps no journal.
-  let journal: Journal?
   let inbox: Mailbox<WorkerMessage>
   let store: Mailbox<StoreRequest>
   let poller: Mailbox<ConsumerCommand>
@@ -38,8 +36,7 @@ struct WorkerLoop {
   /// A run that is to end when all is consumed ends when a partition is stopped.
   let endsOnAlert: Bool
 
-  private var entries: [JournalEntry] = []
-  private var isBlocked = false
+  private var writer: JournalWriter
   private var hasRecords = false
   private var lastTick: Milliseconds = 0
 
@@ -49,7 +46,7 @@ struct WorkerLoop {
   ) {
     self.instance = instance
     self.endsOnAlert = endsOnAlert
-    self.journal = journal
+    writer = JournalWriter(journal)
     self.inbox = inbox
     self.store = store
     self.poller = poller
@@ -67,7 +64,7 @@ struct WorkerLoop {
       tick()
     }
     publish()
-    do { try journal?.close() } catch { say(.warning, "\(error)") }
+    do { try writer.journal?.close() } catch { say(.warning, "\(error)") }
     shared.noteThread("worker")
   }
 
@@ -126,13 +123,10 @@ struct WorkerLoop {
     }
   }
 
-  /// What the journal holds of a partition; a journal that cannot be read is as good as none.
-  private mutating func recovered(_ id: PartitionID) -> LocalState? {
-    guard let journal, !isBlocked else { return nil }
-    do { return try journal.recover(id) } catch {
-      say(.warning, "\(id): the journal cannot be read and is not used: \(error)")
-      return nil
-    }
+  private func recovered(_ id: PartitionID) -> LocalState? {
+    let (state, warning) = writer.recover(id)
+    if let warning { say(.warning, warning) }
+    return state
   }
 
   /// Performs effects in order. The journal is given what it is to hold before anything else learns of it: a flush takes
@@ -140,7 +134,7 @@ struct WorkerLoop {
   private mutating func perform(_ effects: [Effect]) {
     for effect in effects {
       if case .journal(let entry) = effect {
-        if journal != nil { entries.append(entry) }
+        writer.note(entry)
         continue
       }
       writeJournal()
@@ -173,42 +167,27 @@ struct WorkerLoop {
 
   // MARK: Journal
 
-  /// Writes what the effects so far gave. While the disk is full entries wait here: partitions pause at the first failure,
-  /// so that few follow.
+  /// Writes what the effects so far gave.
   private mutating func writeJournal() {
-    guard let journal, !entries.isEmpty, !isBlocked else { return }
     let begin = Clock.nanoseconds()
-    do {
-      try journal.append(entries, now: Clock.milliseconds())
-      entries.removeAll(keepingCapacity: true)
-    } catch {
-      blocked(by: error)
-    }
+    if let trouble = writer.write(now: Clock.milliseconds()) { blocked(by: trouble) }
     shared.update { $0.journalNanoseconds += Clock.nanoseconds() - begin }
   }
 
-  /// A full disk is waited for; a failing one ends the run, since nothing is known of what it holds.
-  private mutating func blocked(by error: JournalError) {
-    isBlocked = true
-    if error.kind == .full {
-      perform(instance.handle(.journalBlocked("\(error)"), now: Clock.milliseconds()))
-    } else {
-      poller.post(.failed(RunError(.again, "\(error)")))
+  /// A full disk is waited for: partitions pause, so that few entries wait. A failing disk ends the run.
+  private mutating func blocked(by trouble: JournalWriter.Trouble) {
+    switch trouble {
+    case .full(let reason): perform(instance.handle(.journalBlocked(reason), now: Clock.milliseconds()))
+    case .failed(let reason): poller.post(.failed(RunError(.again, reason)))
     }
   }
 
   private mutating func tendJournal(_ now: Milliseconds) {
-    guard let journal else { return }
-    if isBlocked {
-      do {
-        try journal.append(entries, now: now)
-        entries.removeAll(keepingCapacity: true)
-        isBlocked = false
-        perform(instance.handle(.journalReady, now: now))
-      } catch { return }
-    }
+    guard let journal = writer.journal else { return }
     let begin = Clock.nanoseconds()
-    do { try journal.tick(now: now) } catch { blocked(by: error) }
+    let (isReady, trouble) = writer.tend(now: now)
+    if isReady { perform(instance.handle(.journalReady, now: now)) }
+    if let trouble { blocked(by: trouble) }
     for line in journal.takeWarnings() { say(.warning, "journal: \(line)") }
     shared.update {
       $0.journalNanoseconds += Clock.nanoseconds() - begin

@@ -152,12 +152,3 @@ struct MeasureColumns {
     }
   }
 }
-
-/// `value` × 10^-scale, exactly: `-12.05`.
-func decimalText(_ value: Int128, scale: Int) -> String {
-  let digits = String(value.magnitude)
-  let sign = value < 0 ? "-" : ""
-  guard scale > 0 else { return sign + digits }
-  let padded = String(repeating: "0", count: max(0, scale + 1 - digits.count)) + digits
-  return "\(sign)\(padded.dropLast(scale)).\(padded.suffix(scale))"
-}

@@ -16,6 +16,8 @@ public enum Schema {
       """
       DO $$ BEGIN
         IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = '\(role)') THEN CREATE ROLE \(role) NOLOGIN; END IF;
+      -- Roles belong to the whole server: another database may be migrated at this moment.
+      EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL;
       END $$
       """
     } + [

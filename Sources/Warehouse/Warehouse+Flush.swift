@@ -1,4 +1,5 @@
 import Aggregation
+import Engine
 import Postgres
 
 /// The flush: one transaction that moves offsets and writes everything that moving them means.
@@ -7,52 +8,51 @@ extension Warehouse {
   ///
   /// Row by row errors (a value that does not fit its column) do not stop the rest: the transaction is run a second time
   /// with savepoints, and what is refused goes to `tidemark.rejected_row` in the same transaction.
-  public func flush(_ request: FlushRequest) -> FlushOutcome {
-    switch attempt(request, isolating: false) {
-    case .outcome(let outcome): return outcome
-    case .dataError(let first):
-      switch attempt(request, isolating: true) {
-      case .outcome(let outcome): return outcome
-      case .dataError(let error): return .fatal("\(error) (at first: \(first))")
+  public func flush(_ request: FlushRequest) -> FlushOutcome { run(FlushProcedure(request, aggregates: tables.count), request) }
+
+  /// Reads how a flush ended whose COMMIT got no answer.
+  public func resolve(_ request: FlushRequest) -> FlushOutcome { run(FlushProcedure(resolving: request), request) }
+
+  private func run(_ procedure: FlushProcedure, _ request: FlushRequest) -> FlushOutcome {
+    var procedure = procedure
+    var step = procedure.begin()
+    var transaction: Connection?
+    while true {
+      switch step {
+      case .ended(let outcome): return outcome
+      case .perform(let statement): step = procedure.next(after: perform(statement, request, &transaction))
       }
     }
   }
 
-  private enum Attempt {
-    case outcome(FlushOutcome)
-    case dataError(PostgresError)
-  }
-
-  private func attempt(_ request: FlushRequest, isolating: Bool) -> Attempt {
+  /// Performs one statement; after a failure the transaction is over, and so is a connection that gave no answer.
+  private func perform(_ statement: FlushStatement, _ request: FlushRequest, _ transaction: inout Connection?) -> StatementResult {
     let connection: Connection
     do throws(PostgresError) {
-      connection = try self.connection()
+      if let transaction { connection = transaction } else { connection = try self.connection() }
     } catch {
       disconnect()
-      return .outcome(error.consequence == .refused ? .fatal("\(error)") : .failed("\(error)"))
+      return .failed(StoreFailure(error))
     }
     do throws(PostgresError) {
-      try connection.script("BEGIN")
-      if let refusal = try fence(request, connection) {
+      switch statement {
+      case .begin:
+        try connection.script("BEGIN")
+        transaction = connection
+      case .moveOffsets: return .moved(try moveOffsets(request, connection))
+      case .addRows(let index, let isolating): try upsert(index, request, connection, isolating)
+      case .writeBooks: try writeBooks(request, connection)
+      case .commit: try connection.script("COMMIT")
+      case .rollback:
         try connection.script("ROLLBACK")
-        return .outcome(refusal)
+        transaction = nil
+      case .readOffsets: return .standing(try standing(request, connection))
       }
-      for index in tables.indices { try upsert(index, request, connection, isolating) }
-      try writeBooks(request, connection)
+      return .done
     } catch {
+      transaction = nil
       abandon(connection, after: error)
-      switch error.consequence {
-      case .data: return .dataError(error)
-      case .refused: return .outcome(.fatal("\(error)"))
-      case .connectionLost, .unreachable, .retry: return .outcome(.failed("\(error)"))
-      }
-    }
-    do throws(PostgresError) {
-      try connection.script("COMMIT")
-      return .outcome(.committed)
-    } catch {
-      abandon(connection, after: error)
-      return .outcome(error.consequence == .connectionLost ? .unknown("\(error)") : .failed("\(error)"))
+      return .failed(StoreFailure(error))
     }
   }
 
@@ -62,10 +62,10 @@ extension Warehouse {
     ]
   }
 
-  /// Moves the offsets of all parts; nil: they are moved. The heart of exactly-once: an offset moves only from where this
-  /// instance believes it to be, under the epoch that it was given.
-  private func fence(_ request: FlushRequest, _ connection: Connection) throws(PostgresError) -> FlushOutcome? {
-    let moved = try connection.execute(
+  /// Moves the offsets of all parts; how many rows that were. The heart of exactly-once: an offset moves only from where
+  /// this instance believes it to be, under the epoch that it was given.
+  private func moveOffsets(_ request: FlushRequest, _ connection: Connection) throws(PostgresError) -> Int {
+    return try connection.execute(
       """
       UPDATE tidemark.partition AS p
          SET next_offset = i.next, watermark = COALESCE(i.watermark, p.watermark), end_offset = COALESCE(i.ending, p.end_offset),
@@ -79,66 +79,23 @@ extension Warehouse {
         .integers(request.parts.map { $0.delta.from.value }), .integers(request.parts.map { $0.delta.to.value }),
         .integers(request.parts.map { $0.epoch.value }), .timestamps(request.parts.map { $0.delta.watermark?.microseconds }),
         .integers(request.parts.map { $0.endOffset?.value }), .text(instance),
-      ])
-    if moved.affected == request.parts.count { return nil }
-    // The rows that this transaction moved itself would look committed: it is rolled back before they are read.
-    try connection.script("ROLLBACK; BEGIN")
-    switch try standing(request, connection) {
-    case .written: return .committed
-    case .notWritten(let fenced):
-      return fenced.isEmpty ? .failed("an offset row was locked while it moved") : .fenced(fenced)
-    }
+      ]).affected
   }
 
-  private enum Standing {
-    case written
-    /// Nothing was written; these partitions belong to somebody else.
-    case notWritten([PartitionID])
-  }
-
-  /// What the offset rows say about a request. One transaction moves all its parts, so a single row that is ours and
-  /// stands at its end proves them all.
-  private func standing(_ request: FlushRequest, _ connection: Connection) throws(PostgresError) -> Standing {
+  /// The offset rows of a request's partitions.
+  private func standing(_ request: FlushRequest, _ connection: Connection) throws(PostgresError) -> [PartitionID: OffsetRow] {
     let rows = try connection.execute(
       """
       SELECT p.topic, p.partition, p.next_offset, p.epoch FROM tidemark.partition p
         JOIN unnest($2::text[], $3::bigint[]) AS i(topic, partition) ON p.topic = i.topic AND p.partition = i.partition
        WHERE p.topology = $1
       """, keys(request))
-    var found: [PartitionID: (next: Int64, epoch: Int64)] = [:]
+    var found: [PartitionID: OffsetRow] = [:]
     for row in 0..<rows.count {
       let id = PartitionID(topic: rows.text(row, 0)!, partition: Int32(rows.integer(row, 1)!))
-      found[id] = (rows.integer(row, 2)!, rows.integer(row, 3)!)
+      found[id] = OffsetRow(next: Offset(rows.integer(row, 2)!), epoch: Epoch(rows.integer(row, 3)!))
     }
-    var fenced: [PartitionID] = []
-    for part in request.parts {
-      guard let row = found[part.partition], row.epoch == part.epoch.value else {
-        fenced.append(part.partition)
-        continue
-      }
-      if row.next == part.delta.to.value { return .written }
-      // Ours by epoch, but elsewhere: somebody moved the row by hand. What is in memory does not continue it.
-      if row.next != part.delta.from.value { fenced.append(part.partition) }
-    }
-    return .notWritten(fenced)
-  }
-
-  /// Reads how a flush ended whose COMMIT got no answer.
-  public func resolve(_ request: FlushRequest) -> FlushOutcome {
-    do throws(PostgresError) {
-      let connection = try self.connection()
-      do throws(PostgresError) {
-        switch try standing(request, connection) {
-        case .written: return .committed
-        case .notWritten(let fenced): return fenced.isEmpty ? .failed("the flush was not committed") : .fenced(fenced)
-        }
-      } catch {
-        abandon(connection, after: error)
-        throw error
-      }
-    } catch {
-      return .unknown("\(error)")
-    }
+    return found
   }
 
   // MARK: Rows
@@ -276,5 +233,19 @@ extension Warehouse {
         .text(plan.topology), .text(tables[index].name), .timestamps(rows.map { $0.key.windowStart.microseconds }),
         .texts(rows.flatMap { $0.key.fields }), .integer(width), .integers(rows.map(\.value)),
       ])
+  }
+}
+
+extension StoreFailure {
+  init(_ error: PostgresError) {
+    let consequence: Consequence =
+      switch error.consequence {
+      case .connectionLost: .connectionLost
+      case .unreachable: .unreachable
+      case .retry: .retry
+      case .data: .data
+      case .refused: .refused
+      }
+    self.init(consequence, "\(error)")
   }
 }

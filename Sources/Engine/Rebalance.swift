@@ -2,50 +2,52 @@ import Aggregation
 
 /// Answers to the group's assignments and revocations, gathered until each is complete: librdkafka wants one answer for
 /// all partitions of a callback, the engine decides about each when the store has spoken.
-struct Rebalance {
+public struct Rebalance {
   /// What the polling thread is to tell librdkafka.
-  enum Answer: Equatable {
+  public enum Answer: Equatable {
     /// Fetch these; offsets below 0 are not fetched, the partition stays paused.
     case assign([PartitionID: Int64])
     case unassign([PartitionID])
     /// Not part of an assignment that waits: go there within what is assigned already.
     case seek(PartitionID, Int64)
   }
-  static let leftOut: Int64 = -1
+  public static let leftOut: Int64 = -1
 
   private var assigning: [PartitionID: Int64?]?
   private var revoking: (all: [PartitionID], waiting: Set<PartitionID>)?
 
+  public init() {}
+
   /// The group assigns. An assignment of nothing is complete at once.
-  mutating func assigned(_ partitions: [PartitionID]) -> Answer? {
+  public mutating func assigned(_ partitions: [PartitionID]) -> Answer? {
     assigning = Dictionary(uniqueKeysWithValues: partitions.map { ($0, nil) })
     return completeAssignment()
   }
 
-  mutating func revoked(_ partitions: [PartitionID]) -> Answer? {
+  public mutating func revoked(_ partitions: [PartitionID]) -> Answer? {
     revoking = (partitions, Set(partitions))
     return completeRevocation()
   }
 
   /// Lost partitions need no answer any more.
-  mutating func lost(_ partitions: [PartitionID]) {
+  public mutating func lost(_ partitions: [PartitionID]) {
     assigning = nil
     if revoking?.all.contains(where: partitions.contains) == true { revoking = nil }
   }
 
-  mutating func start(_ id: PartitionID, _ offset: Int64) -> Answer? {
+  public mutating func start(_ id: PartitionID, _ offset: Int64) -> Answer? {
     guard assigning?[id] != nil else { return .seek(id, offset) }
     assigning?[id] = offset
     return completeAssignment()
   }
 
-  mutating func leaveOut(_ id: PartitionID) -> Answer? {
+  public mutating func leaveOut(_ id: PartitionID) -> Answer? {
     guard assigning?[id] != nil else { return nil }
     assigning?[id] = Self.leftOut
     return completeAssignment()
   }
 
-  mutating func release(_ id: PartitionID) -> Answer? {
+  public mutating func release(_ id: PartitionID) -> Answer? {
     revoking?.waiting.remove(id)
     // A partition that is given up before its assignment was answered is not fetched.
     if assigning?[id] != nil { return leaveOut(id) }

@@ -1,7 +1,7 @@
 import Aggregation
+import Engine
 import Testing
 
-@testable import Runtime
 
 /// Answers to the group, complete or not at all.
 @Suite struct RebalanceTests {

@@ -1,13 +1,11 @@
-import Aggregation
-
 /// What one flush adds to one row, over all its partitions: numbers only, members are counted.
-struct MergedRow {
-  var key: RowKey
-  var values: [MergedValue]
+public struct MergedRow: Sendable, Equatable {
+  public var key: RowKey
+  public var values: [MergedValue]
 
   /// The increments of aggregate `index` over all parts, merged by key and sorted by it: rows are locked in one order by
   /// every instance, so that flushes never deadlock on them. O(n log n).
-  static func merge(_ parts: [FlushRequest.Part], aggregate index: Int) -> [MergedRow] {
+  public static func merge(_ parts: [FlushRequest.Part], aggregate index: Int) -> [MergedRow] {
     var rows: [MergedRow] = []
     var places: [RowKey: Int] = [:]
     for part in parts {
@@ -26,13 +24,13 @@ struct MergedRow {
 }
 
 /// One measure of a merged row.
-enum MergedValue: Equatable {
+public enum MergedValue: Sendable, Equatable {
   case number(Int64)
   case sum(Int128, present: Int64)
   case minimum(Int64?)
   case maximum(Int64?)
 
-  init(_ increment: MeasureIncrement) {
+  public init(_ increment: MeasureIncrement) {
     switch increment {
     case .count(let n): self = .number(n)
     case .distinct(let members): self = .number(Int64(members.count))
@@ -42,7 +40,7 @@ enum MergedValue: Equatable {
     }
   }
 
-  mutating func add(_ other: MergedValue) {
+  public mutating func add(_ other: MergedValue) {
     switch (self, other) {
     case (.number(let a), .number(let b)): self = .number(a + b)
     case (.sum(let a, let m), .sum(let b, let n)): self = .sum(a + b, present: m + n)
@@ -53,7 +51,7 @@ enum MergedValue: Equatable {
   }
 
   /// What a bigint column gains: events, new members, or present values.
-  var number: Int64 {
+  public var number: Int64 {
     switch self {
     case .number(let n): n
     case .sum(_, let present): present
@@ -62,12 +60,12 @@ enum MergedValue: Equatable {
   }
 
   /// nil: no value is present.
-  func sumText(_ scale: Int) -> String? {
+  public func sumText(_ scale: Int) -> String? {
     guard case .sum(let sum, let present) = self, present > 0 else { return nil }
     return decimalText(sum, scale: scale)
   }
 
-  var extreme: Int64? {
+  public var extreme: Int64? {
     switch self {
     case .minimum(let value), .maximum(let value): value
     case .number, .sum: nil
@@ -75,7 +73,7 @@ enum MergedValue: Equatable {
   }
 
   /// For an operator to read and, if need be, to add by hand.
-  func text(_ scale: Int) -> String {
+  public func text(_ scale: Int) -> String {
     switch self {
     case .number(let n): String(n)
     case .sum(_, let present): "\(sumText(scale) ?? "NULL") over \(present)"
@@ -86,9 +84,18 @@ enum MergedValue: Equatable {
 
 extension RowKey {
   /// By window, then by the bytes of the key's texts.
-  func precedes(_ other: RowKey) -> Bool {
+  public func precedes(_ other: RowKey) -> Bool {
     if windowStart != other.windowStart { return windowStart < other.windowStart }
     for (a, b) in zip(fields, other.fields) where a != b { return a.utf8.lexicographicallyPrecedes(b.utf8) }
     return fields.count < other.fields.count
   }
+}
+
+/// `value` × 10^-scale, exactly: `-12.05`.
+public func decimalText(_ value: Int128, scale: Int) -> String {
+  let digits = String(value.magnitude)
+  let sign = value < 0 ? "-" : ""
+  guard scale > 0 else { return sign + digits }
+  let padded = String(repeating: "0", count: max(0, scale + 1 - digits.count)) + digits
+  return "\(sign)\(padded.dropLast(scale)).\(padded.suffix(scale))"
 }
