@@ -210,7 +210,7 @@ extension Warehouse {
       [
         .text(plan.topology), .text(part.partition.topic), .integer(Int64(part.partition.partition)), .integers(events.map(\.offset.value)),
         .texts(events.map(\.reason.name)), .texts(events.map(\.field)),
-        .timestamps(events.map { $0.timestamp < 0 ? nil : $0.timestamp * 1000 }), .timestamps(events.map { $0.eventTime?.microseconds }),
+        .timestamps(events.map { EventTime(recordTimestamp: $0.timestamp)?.microseconds }), .timestamps(events.map { $0.eventTime?.microseconds }),
         .byteArrays(events.map(\.key)), .byteArrays(events.map(\.payload)), .integers(events.map { Int64($0.payloadBytes) }),
       ])
   }

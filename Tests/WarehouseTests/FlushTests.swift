@@ -162,4 +162,20 @@ import Warehouse
     #expect(reason.contains("every_offset_is_in_one_bucket"))
     #expect(try fixture.rows("SELECT next_offset FROM tidemark.partition") == [["0"]])
   }
+
+  @Test func aRecordTimestampBeyondTheCalendarIsNone() throws {
+    let fixture = try Fixture("recordtimes")
+    let warehouse = fixture.warehouse()
+    let partition = try acquire(warehouse)[0]
+    let stamps = [-1, 1_700_000_000_000, 9_223_372_036_854_775, 1_700_000_000_000_000_000, Int64.max]
+    var delta = Delta(from: Offset(0), to: Offset(Int64(stamps.count)), aggregateCount: 2)
+    delta.ledger.quarantined = Int64(stamps.count)
+    delta.quarantine = stamps.enumerated().map { n, stamp in
+      QuarantinedEvent(
+        offset: Offset(Int64(n)), reason: .invalidJSON, field: "", timestamp: stamp, eventTime: nil, payload: [], payloadBytes: 0, key: [])
+    }
+    #expect(warehouse.flush(Fixture.request(1, partition, delta)) == .committed)
+    #expect(
+      try fixture.rows("SELECT record_time IS NULL FROM tidemark.quarantine ORDER BY \"offset\"").map { $0[0] } == ["t", "f", "f", "t", "t"])
+  }
 }
