@@ -163,6 +163,27 @@ import Warehouse
     #expect(try fixture.rows("SELECT next_offset FROM tidemark.partition") == [["0"]])
   }
 
+  /// A backfill of old events is late to the last one, each in a row of its own. What takes longer than the statement's
+  /// timeout is tried again for ever.
+  @Test func manyLateCountsAreWrittenInReasonableTime() throws {
+    let fixture = try Fixture("manylate")
+    let warehouse = fixture.warehouse()
+    let partition = try acquire(warehouse)[0]
+    let count = 100_000
+    var delta = Delta(from: Offset(0), to: Offset(Int64(count)), aggregateCount: 2)
+    delta.ledger.late = Int64(count)
+    delta.aggregates[0].late = (0..<count).map {
+      LateIncrement(key: RowKey(windowStart: EventTime(microseconds: Int64($0 / 10) * Fixture.hour), fields: ["shop \($0 % 10)", "kind"]), count: 1)
+    }
+    delta.aggregates[1].late = [LateIncrement(key: RowKey(windowStart: EventTime(microseconds: 0), fields: []), count: Int64(count))]
+    let begin = ContinuousClock.now
+    #expect(warehouse.flush(Fixture.request(1, partition, delta)) == .committed)
+    #expect(begin.duration(to: .now) < .seconds(15))
+    #expect(
+      try fixture.rows("SELECT aggregate, count(*), count(DISTINCT key), sum(late) FROM tidemark.late_count GROUP BY 1 ORDER BY 1")
+        == [["by_shop", "\(count)", "10", "\(count)"], ["overall", "1", "1", "\(count)"]])
+  }
+
   @Test func aRecordTimestampBeyondTheCalendarIsNone() throws {
     let fixture = try Fixture("recordtimes")
     let warehouse = fixture.warehouse()
