@@ -132,12 +132,13 @@ struct WorkerLoop {
   /// Performs effects in order. The journal is given what it is to hold before anything else learns of it: a flush takes
   /// only what the journal has been given.
   private mutating func perform(_ effects: [Effect]) {
+    var trouble: JournalWriter.Trouble?
     for effect in effects {
       if case .journal(let entry) = effect {
         writer.note(entry)
         continue
       }
-      writeJournal()
+      trouble = writeJournal() ?? trouble
       switch effect {
       case .acquire(let partitions): store.post(.acquire(partitions))
       case .start(let id, let offset), .seek(let id, let offset): poller.post(.start(id, offset))
@@ -162,16 +163,18 @@ struct WorkerLoop {
       case .drained: poller.post(.drained)
       }
     }
-    writeJournal()
+    trouble = writeJournal() ?? trouble
+    // What these effects start or resume comes before the pause that the trouble asks for.
+    if let trouble { blocked(by: trouble) }
   }
 
   // MARK: Journal
 
   /// Writes what the effects so far gave.
-  private mutating func writeJournal() {
+  private mutating func writeJournal() -> JournalWriter.Trouble? {
     let begin = Clock.nanoseconds()
-    if let trouble = writer.write(now: Clock.milliseconds()) { blocked(by: trouble) }
-    shared.update { $0.journalNanoseconds += Clock.nanoseconds() - begin }
+    defer { shared.update { $0.journalNanoseconds += Clock.nanoseconds() - begin } }
+    return writer.write(now: Clock.milliseconds())
   }
 
   /// A full disk is waited for: partitions pause, so that few entries wait. A failing disk ends the run.
