@@ -15,6 +15,8 @@ public struct Rebalance {
 
   private var assigning: [PartitionID: Int64?]?
   private var revoking: (all: [PartitionID], waiting: Set<PartitionID>)?
+  /// Started, and paused since, in an assignment that waits: librdkafka forgets the pause of what is not assigned yet.
+  private var paused: Set<PartitionID> = []
 
   public init() {}
 
@@ -38,7 +40,19 @@ public struct Rebalance {
   public mutating func start(_ id: PartitionID, _ offset: Int64) -> Answer? {
     guard assigning?[id] != nil else { return .seek(id, offset) }
     assigning?[id] = offset
+    // What was said of it before concerns an earlier assignment.
+    paused.remove(id)
     return completeAssignment()
+  }
+
+  public mutating func pause(_ partitions: [PartitionID]) { paused.formUnion(partitions.filter { assigning?[$0] != nil }) }
+
+  public mutating func resume(_ partitions: [PartitionID]) { paused.subtract(partitions) }
+
+  /// What is to be paused right after an assignment has been answered.
+  public mutating func takePaused() -> [PartitionID] {
+    defer { paused = [] }
+    return paused.sorted()
   }
 
   public mutating func leaveOut(_ id: PartitionID) -> Answer? {

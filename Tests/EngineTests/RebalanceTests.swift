@@ -46,4 +46,18 @@ import Testing
     #expect(rebalance.start(a, 3) == nil)
     #expect(rebalance.release(b) == .assign([a: 3, b: Rebalance.leftOut]))
   }
+
+  /// A pause of what is not assigned yet has no effect: it is said again after the answer.
+  @Test func aPauseOutlivesTheWaitForTheOtherPartitions() {
+    var rebalance = Rebalance()
+    #expect(rebalance.assigned([a, b]) == nil)
+    rebalance.pause([b])
+    #expect(rebalance.start(a, 3) == nil)
+    rebalance.pause([a])
+    #expect(rebalance.start(b, 7) == .assign([a: 3, b: 7]))
+    #expect(rebalance.takePaused() == [a])
+    #expect(rebalance.takePaused() == [])
+    rebalance.pause([a])
+    #expect(rebalance.takePaused() == [])
+  }
 }
