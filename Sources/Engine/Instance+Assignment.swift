@@ -182,10 +182,13 @@ extension Instance {
   }
 
   func outOfRange(_ id: PartitionID, _ reason: String) {
-    guard let task = tasks[id] else { return }
+    // A partition that is not fetched was left out at offset 0, which Kafka need not have.
+    guard let task = tasks[id], task.isActive else { return }
     if case .rebuilding(let below, _) = task.phase {
       incompleteHorizon(id, nil, known: below)
       task.phase = .running
+      // Seeking resumes: a pause that still holds is said once more.
+      task.isPaused = false
       effects.append(.seek(id, below))
       return
     }

@@ -229,4 +229,25 @@ import Testing
     _ = instance.handle(.revoked([id]), now: 1)
     #expect(instance.handle(.tick, now: 60_000).contains { if case .release(id, nil) = $0 { true } else { false } })
   }
+
+  @Test func anOffsetThatIsGoneOfAPartitionThatIsNotFetchedChangesNothing() {
+    let instance = instance()
+    _ = instance.handle(.assigned([id]), now: 0)
+    let effects = instance.handle(.offsetOutOfRange(id, "offset out of range"), now: 1)
+    #expect(!effects.contains { if case .alert = $0 { true } else { false } })
+    #expect(starts(instance.handle(.acquired(acquired(id), local: nil), now: 2)))
+  }
+
+  /// Seeking resumes a partition, the disk is still full.
+  @Test func aSeekWhileEverythingIsPausedIsFollowedByAPause() throws {
+    let instance = instance()
+    _ = instance.handle(.assigned([id]), now: 0)
+    var partition = acquired(id, next: 1000)
+    partition.horizon = DeduplicationHorizon(offset: Offset(300), watermark: nil)
+    _ = instance.handle(.acquired(partition, local: nil), now: 0)
+    _ = instance.handle(.journalBlocked("no space left on device"), now: 1)
+    let effects = instance.handle(.offsetOutOfRange(id, "offset out of range"), now: 2)
+    let seek = try #require(effects.firstIndex { if case .seek(id, Offset(1000)) = $0 { true } else { false } })
+    #expect(effects[seek...].contains { if case .pause([id]) = $0 { true } else { false } })
+  }
 }
