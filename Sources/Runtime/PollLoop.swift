@@ -73,6 +73,7 @@ struct PollLoop {
   private mutating func carryOut() {
     for command in commands.takeAll(waiting: 0) ?? [] {
       switch command {
+      case .heard: rebalance.heard()
       case .start(let id, let offset): answer(rebalance.start(id, offset.value))
       case .leaveOut(let id): answer(rebalance.leaveOut(id))
       case .release(let id): answer(rebalance.release(id))

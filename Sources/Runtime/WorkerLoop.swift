@@ -15,6 +15,8 @@ enum WorkerMessage {
 
 /// What the polling thread is to tell librdkafka.
 enum ConsumerCommand {
+  /// What follows knows of the assignment.
+  case heard
   case start(PartitionID, Offset)
   case leaveOut(PartitionID)
   case release(PartitionID)
@@ -113,7 +115,9 @@ struct WorkerLoop {
         offsets: set.offsets, timestamps: set.timestamps)
       perform(withExtendedLifetime(set) { instance.handle(.records(PartitionID(set.at), records), now: now) })
     case .endOfPartition(let at, let offset): perform(instance.handle(.endOfPartition(PartitionID(at), Offset(offset)), now: now))
-    case .assigned(let partitions): perform(instance.handle(.assigned(partitions.map(PartitionID.init)), now: now))
+    case .assigned(let partitions):
+      poller.post(.heard)
+      perform(instance.handle(.assigned(partitions.map(PartitionID.init)), now: now))
     case .revoked(let partitions): perform(instance.handle(.revoked(partitions.map(PartitionID.init)), now: now))
     case .lost(let partitions): perform(instance.handle(.lost(partitions.map(PartitionID.init)), now: now))
     case .offsetOutOfRange(let at, let reason): perform(instance.handle(.offsetOutOfRange(PartitionID(at), reason), now: now))

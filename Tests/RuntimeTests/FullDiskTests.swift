@@ -50,12 +50,13 @@ private struct FullStorage: Storage {
     worker.run()
     let commands = (poller.takeAll(waiting: 0) ?? []).map { command -> String in
       switch command {
+      case .heard: "heard"
       case .start: "start"
       case .pause: "pause"
       case .resume: "resume"
       default: "other"
       }
     }
-    #expect(commands == ["start", "pause"])
+    #expect(commands == ["heard", "start", "pause"])
   }
 }
