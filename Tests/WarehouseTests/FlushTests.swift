@@ -199,4 +199,28 @@ import Warehouse
     #expect(
       try fixture.rows("SELECT record_time IS NULL FROM tidemark.quarantine ORDER BY \"offset\"").map { $0[0] } == ["t", "f", "f", "t", "t"])
   }
+
+  /// The connection is gone, the COMMIT still on its way: the offset row says "not yet", and the repeated flush waits for
+  /// the row's lock until the first one's end is certain.
+  @Test(arguments: [true, false]) func aCommitThatArrivesAfterItWasAskedForIsNotRepeated(arrives: Bool) throws {
+    let fixture = try Fixture("straggler\(arrives)")
+    let warehouse = fixture.warehouse()
+    let partition = try acquire(warehouse)[0]
+    let request = Fixture.request(1, partition, Fixture.delta(from: 0, count: 3))
+    // Safety: the thread alone uses it from its start on.
+    nonisolated(unsafe) let straggler = try Connection(fixture.target, applicationName: "straggler")
+    try straggler.script("BEGIN; UPDATE tidemark.partition SET next_offset = 3")
+    #expect(warehouse.resolve(request) == .failed("the flush was not committed"))
+    let target = fixture.target
+    let ending = Thread {
+      guard let watcher = try? Connection(target, applicationName: "watcher") else { return }
+      let waiting = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND application_name LIKE 'tidemark%' AND wait_event_type = 'Lock'"
+      while (try? watcher.query(waiting))?.isEmpty != false {}
+      _ = try? straggler.script(arrives ? "COMMIT" : "ROLLBACK")
+    }
+    ending.start()
+    #expect(warehouse.flush(request) == .committed)
+    #expect(try fixture.rows("SELECT next_offset FROM tidemark.partition") == [["3"]])
+    #expect(try fixture.rows("SELECT count(*) FROM tidemark.ledger") == [[arrives ? "0" : "1"]])
+  }
 }
