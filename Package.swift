@@ -61,7 +61,7 @@ let package = Package(
     tests("WorkloadTests", ["Workload", "Topologies", "Aggregation", "Decoding"]),
     tests("PostgresTests", ["Postgres", "LocalServers"]),
     tests("WarehouseTests", ["Warehouse", "Postgres", "LocalServers", "Topologies", "Aggregation", "Decoding"]),
-    tests("RuntimeTests", ["Runtime", "Aggregation"]),
+    tests("RuntimeTests", ["Runtime", "Engine", "Journal", "Kafka", "Aggregation"]),
     tests("HouseTests", []),
     tests("EndToEndTests", ["tidemark", "LocalServers", "Postgres", "Kafka", "Workload"]),
     tests("JournalTests", ["Journal", "Aggregation", "CSimdJSON"]),

@@ -68,6 +68,19 @@ public struct RowKey: Hashable, Sendable {
   /// Texts of the `by` fields, in their order.
   public var fields: [String]
   public init(windowStart: EventTime, fields: [String]) { self.windowStart = windowStart; self.fields = fields }
+
+  /// By bytes, as PostgreSQL compares them and groups are hashed: Swift's `==` takes "é" of one character and of two for equal.
+  public static func == (a: RowKey, b: RowKey) -> Bool {
+    a.windowStart == b.windowStart && a.fields.elementsEqual(b.fields) { $0.utf8.elementsEqual($1.utf8) }
+  }
+
+  public func hash(into hasher: inout Hasher) {
+    hasher.combine(windowStart)
+    for var field in fields {
+      hasher.combine(field.utf8.count)
+      field.withUTF8 { hasher.combine(bytes: UnsafeRawBufferPointer($0)) }
+    }
+  }
 }
 
 /// Increments of one row.

@@ -2,6 +2,13 @@
 public struct EventTime: Hashable, Comparable, Sendable {
   public var microseconds: Int64
   @inlinable public init(microseconds: Int64) { self.microseconds = microseconds }
+  /// The moment of a Kafka record's timestamp, milliseconds since the epoch. nil: it has none (-1), or one so far off that
+  /// 64 bits of microseconds do not hold it: producers set what they like.
+  @inlinable public init?(recordTimestamp milliseconds: Int64) {
+    let (microseconds, overflow) = milliseconds.multipliedReportingOverflow(by: 1000)
+    guard milliseconds >= 0, !overflow else { return nil }
+    self.microseconds = microseconds
+  }
   @inlinable public static func < (a: EventTime, b: EventTime) -> Bool { a.microseconds < b.microseconds }
   /// Whole seconds since the epoch, rounded down. O(1).
   @inlinable public var seconds: Int64 {

@@ -86,7 +86,7 @@ extension RowKey {
   /// By window, then by the bytes of the key's texts.
   public func precedes(_ other: RowKey) -> Bool {
     if windowStart != other.windowStart { return windowStart < other.windowStart }
-    for (a, b) in zip(fields, other.fields) where a != b { return a.utf8.lexicographicallyPrecedes(b.utf8) }
+    for (a, b) in zip(fields, other.fields) where !a.utf8.elementsEqual(b.utf8) { return a.utf8.lexicographicallyPrecedes(b.utf8) }
     return fields.count < other.fields.count
   }
 }

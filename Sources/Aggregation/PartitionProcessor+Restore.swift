@@ -34,8 +34,7 @@ extension PartitionProcessor {
       if records.offsets[i] >= end.value { reached = true; break }
       guard batch.status[i] == EventBatch.decoded else { continue }
       let time = batch.times[i]
-      let stamp = records.timestamps[i]
-      if stamp >= 0, time > stamp * 1000 + plan.maxFutureSkew { continue }
+      if let stamp = EventTime(recordTimestamp: records.timestamps[i]), time - plan.maxFutureSkew > stamp.microseconds { continue }
       if now != .min, time < now - plan.allowedLateness { continue }
       now = max(now, time)
       _ = identifiers.note(batch.identifiers[i], now: now / 1_000_000)

@@ -111,8 +111,7 @@ public struct PartitionProcessor: ~Copyable {
         continue
       }
       let time = batch.times[i]
-      let stamp = records.timestamps[i]
-      if stamp >= 0, time > stamp * 1000 + plan.maxFutureSkew {
+      if let stamp = EventTime(recordTimestamp: records.timestamps[i]), time - plan.maxFutureSkew > stamp.microseconds {
         ledger.quarantined += 1
         quarantine(i, .farFuture, batch, records, &delta, &quarantineBytes)
         continue

@@ -9,13 +9,26 @@ extension Instance {
     }
     for id in partitions { tasks[id] = PartitionTask(id: id) }
     guard !partitions.isEmpty else { return }
+    acquireRetry?.partitions.removeAll(where: partitions.contains)
     effects.append(.say(.info, "assigned \(list(partitions))"))
+    acquire(partitions)
+  }
+
+  func acquire(_ partitions: [PartitionID]) {
+    for id in partitions { acquisitions[id, default: 0] += 1 }
     effects.append(.acquire(partitions))
+  }
+
+  /// Notes the answer to an acquisition; false: a newer one is under way and will fence what this one gave.
+  private func isNewest(_ id: PartitionID) -> Bool {
+    let left = (acquisitions[id] ?? 1) - 1
+    acquisitions[id] = left > 0 ? left : nil
+    return left <= 0
   }
 
   func acquireFailed(_ partitions: [PartitionID], _ reason: String, _ now: Milliseconds) {
     let delay = min(max(200, (acquireRetry?.delay ?? lastAcquireDelay) * 2), 5000)
-    let waiting = partitions.filter { tasks[$0]?.phase == .acquiring }
+    let waiting = partitions.filter(isNewest).filter { tasks[$0]?.phase == .acquiring && tasks[$0]?.drainBy == nil }
     guard !waiting.isEmpty else { return }
     acquireRetry = (now + jitter(delay), (acquireRetry?.partitions ?? []) + waiting, delay)
     effects.append(.say(.warning, "cannot take over \(list(waiting)) yet: \(reason); trying again"))
@@ -33,13 +46,13 @@ extension Instance {
       task.drop()
       due.append(task.id)
     }
-    if !due.isEmpty { effects.append(.acquire(due.sorted())) }
+    if !due.isEmpty { acquire(due.sorted()) }
   }
 
   func isInFlight(_ id: PartitionID) -> Bool { flight?.request.parts.contains { $0.partition == id } ?? false }
 
   func refused(_ id: PartitionID, _ reason: String) {
-    guard let task = tasks[id] else { return }
+    guard isNewest(id), let task = tasks[id] else { return }
     task.phase = .stopped
     effects.append(.say(.error, "\(id) stays stopped: \(reason)"))
     effects.append(.leaveOut(id))
@@ -48,8 +61,10 @@ extension Instance {
   /// Builds the state: the store's chunks, then what the local journal has beyond them if it may be used.
   func acquired(_ store: AcquiredPartition, _ local: LocalState?) {
     lastAcquireDelay = 0
-    guard let task = tasks[store.partition], task.phase == .acquiring else { return }
+    guard isNewest(store.partition), let task = tasks[store.partition], task.phase == .acquiring else { return }
     task.epoch = store.epoch
+    // Wanted back meanwhile: it is given up as it is.
+    guard task.drainBy == nil else { return }
     task.flushed = store.nextOffset
     do {
       var processor = PartitionProcessor(plan: plan, at: Offset(0), hash: hash)
@@ -147,9 +162,10 @@ extension Instance {
   func finishDrains(_ now: Milliseconds) {
     for task in tasks.values.sorted(by: { $0.id < $1.id }) {
       guard let deadline = task.drainBy else { continue }
-      let clean = (task.pending?.isEmpty ?? true) && !isInFlight(task.id)
-      guard clean || now >= deadline else { continue }
-      if !clean {
+      let isFlushed = (task.pending?.isEmpty ?? true) && !isInFlight(task.id)
+      // An acquisition still under way would raise the epoch above the next owner's, and fence it.
+      guard isFlushed && acquisitions[task.id] == nil || now >= deadline else { continue }
+      if !isFlushed {
         effects.append(.say(.warning, "\(task.id) is given up with unflushed events: the next owner reads them again"))
       }
       tasks[task.id] = nil
@@ -166,10 +182,13 @@ extension Instance {
   }
 
   func outOfRange(_ id: PartitionID, _ reason: String) {
-    guard let task = tasks[id] else { return }
+    // A partition that is not fetched was left out at offset 0, which Kafka need not have.
+    guard let task = tasks[id], task.isActive else { return }
     if case .rebuilding(let below, _) = task.phase {
       incompleteHorizon(id, nil, known: below)
       task.phase = .running
+      // Seeking resumes: a pause that still holds is said once more.
+      task.isPaused = false
       effects.append(.seek(id, below))
       return
     }

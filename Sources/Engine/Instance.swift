@@ -43,6 +43,8 @@ public final class Instance {
   var isJournalBlocked = false
   var isPausedForBudget = false
   var acquireRetry: (at: Milliseconds, partitions: [PartitionID], delay: Milliseconds)?
+  /// Acquisitions that the store has been asked for and has not answered; it answers in the order of asking.
+  var acquisitions: [PartitionID: Int] = [:]
   var effects: [Effect] = []
   var dice: UInt64
   public internal(set) var statistics = InstanceStatistics()
@@ -143,7 +145,7 @@ public final class Instance {
     if let retry = acquireRetry, now >= retry.at {
       acquireRetry = nil
       let waiting = retry.partitions.filter { tasks[$0]?.phase == .acquiring }
-      if !waiting.isEmpty { effects.append(.acquire(waiting)) }
+      if !waiting.isEmpty { acquire(waiting) }
       lastAcquireDelay = retry.delay
     }
   }

@@ -14,15 +14,24 @@ public struct Rebalance {
   public static let leftOut: Int64 = -1
 
   private var assigning: [PartitionID: Int64?]?
+  /// Assignments that the engine has not heard of: what it says until then answers an earlier one.
+  private var unheard = 0
   private var revoking: (all: [PartitionID], waiting: Set<PartitionID>)?
+  /// Paused in an assignment that waits: librdkafka forgets the pause of what is not assigned yet.
+  private var paused: Set<PartitionID> = []
 
   public init() {}
 
   /// The group assigns. An assignment of nothing is complete at once.
   public mutating func assigned(_ partitions: [PartitionID]) -> Answer? {
+    unheard += 1
+    paused = []
     assigning = Dictionary(uniqueKeysWithValues: partitions.map { ($0, nil) })
     return completeAssignment()
   }
+
+  /// The engine has been told of an assignment; what it says from here on knows of it.
+  public mutating func heard() { unheard -= 1 }
 
   public mutating func revoked(_ partitions: [PartitionID]) -> Answer? {
     revoking = (partitions, Set(partitions))
@@ -37,12 +46,23 @@ public struct Rebalance {
 
   public mutating func start(_ id: PartitionID, _ offset: Int64) -> Answer? {
     guard assigning?[id] != nil else { return .seek(id, offset) }
+    guard unheard == 0 else { return nil }
     assigning?[id] = offset
     return completeAssignment()
   }
 
+  public mutating func pause(_ partitions: [PartitionID]) { if unheard == 0 { paused.formUnion(partitions.filter { assigning?[$0] != nil }) } }
+
+  public mutating func resume(_ partitions: [PartitionID]) { paused.subtract(partitions) }
+
+  /// What is to be paused right after an assignment has been answered.
+  public mutating func takePaused() -> [PartitionID] {
+    defer { paused = [] }
+    return paused.sorted()
+  }
+
   public mutating func leaveOut(_ id: PartitionID) -> Answer? {
-    guard assigning?[id] != nil else { return nil }
+    guard unheard == 0, assigning?[id] != nil else { return nil }
     assigning?[id] = Self.leftOut
     return completeAssignment()
   }

@@ -201,7 +201,8 @@ public final class Consumer {
     }
   }
 
-  /// Answers `.assigned`: fetching begins at these offsets. Partitions of the assignment may be left out.
+  /// Answers `.assigned`: fetching begins at these offsets, whatever was paused before: librdkafka remembers the pause of a
+  /// partition over its assignments. Partitions of the assignment may be left out.
   public func assign(_ partitions: [(TopicPartition, offset: Int64)]) throws {
     let cooperative = Self.isCooperative(handle.raw)
     let failure: String? = withPartitionList(partitions.map { ($0.0, $0.offset) }) { list in
@@ -218,6 +219,7 @@ public final class Consumer {
       if failure == nil { positions[at] = offset }
     }
     if let failure { throw KafkaError(code: .other, message: "assignment: \(failure)") }
+    if !partitions.isEmpty { resume(partitions.map(\.0)) }
   }
 
   /// Answers `.revoked`.

@@ -42,7 +42,7 @@ public final class Connection {
   /// libpq gives no SQLSTATE when connecting fails: the words have to do.
   private static func consequence(ofConnectFailure text: String) -> PostgresError.Consequence {
     let refusals = ["authentication failed", "does not exist", "no pg_hba.conf entry", "permission denied for database", "invalid connection option",
-      "missing \"=\"", "no password supplied", "role \"", "is not permitted to log in", "invalid URI", "invalid integer value", "invalid sslmode"]
+      "missing \"=\"", "no password supplied", "is not permitted to log in", "invalid URI", "invalid integer value", "invalid sslmode"]
     return refusals.contains { text.contains($0) } ? .refused : .unreachable
   }
 

@@ -36,6 +36,8 @@ public struct PostgresError: Error, Sendable, Equatable, CustomStringConvertible
     switch state {
     case "40001", "40P01", "55P03", "57014", "25P02", "55006": .retry
     case "57P01", "57P02", "57P05", "25P03": .connectionLost
+    // A read-only transaction: this server is a standby (now), the next connection may reach the primary.
+    case "25006": .connectionLost
     case "57P03", "53300": .unreachable
     case _ where state.hasPrefix("08"): .connectionLost
     case _ where state.hasPrefix("53"), _ where state.hasPrefix("58"): .retry

@@ -73,11 +73,16 @@ struct PollLoop {
   private mutating func carryOut() {
     for command in commands.takeAll(waiting: 0) ?? [] {
       switch command {
+      case .heard: rebalance.heard()
       case .start(let id, let offset): answer(rebalance.start(id, offset.value))
       case .leaveOut(let id): answer(rebalance.leaveOut(id))
       case .release(let id): answer(rebalance.release(id))
-      case .pause(let ids): consumer.pause(ids.map(TopicPartition.init))
-      case .resume(let ids): consumer.resume(ids.map(TopicPartition.init))
+      case .pause(let ids):
+        rebalance.pause(ids)
+        consumer.pause(ids.map(TopicPartition.init))
+      case .resume(let ids):
+        rebalance.resume(ids)
+        consumer.resume(ids.map(TopicPartition.init))
       case .acknowledge(let offsets): consumer.acknowledge(offsets.map { (TopicPartition($0.key), offset: $0.value.value) })
       case .drained: isOver = true
       case .failed(let error):
@@ -94,8 +99,8 @@ struct PollLoop {
       case .assign(let partitions):
         // Left-out partitions are assigned and paused, so that they can be started later without another rebalance.
         try consumer.assign(partitions.map { (TopicPartition($0.key), offset: max(0, $0.value)) })
-        let paused = partitions.filter { $0.value == Rebalance.leftOut }.map { TopicPartition($0.key) }
-        if !paused.isEmpty { consumer.pause(paused) }
+        let paused = partitions.filter { $0.value == Rebalance.leftOut }.map(\.key) + rebalance.takePaused().filter { partitions[$0] != nil }
+        if !paused.isEmpty { consumer.pause(paused.map(TopicPartition.init)) }
       case .unassign(let partitions): consumer.unassign(partitions.map(TopicPartition.init))
       case .seek(let id, let offset):
         try consumer.seek(TopicPartition(id), to: offset)

@@ -15,6 +15,8 @@ enum WorkerMessage {
 
 /// What the polling thread is to tell librdkafka.
 enum ConsumerCommand {
+  /// What follows knows of the assignment.
+  case heard
   case start(PartitionID, Offset)
   case leaveOut(PartitionID)
   case release(PartitionID)
@@ -113,7 +115,9 @@ struct WorkerLoop {
         offsets: set.offsets, timestamps: set.timestamps)
       perform(withExtendedLifetime(set) { instance.handle(.records(PartitionID(set.at), records), now: now) })
     case .endOfPartition(let at, let offset): perform(instance.handle(.endOfPartition(PartitionID(at), Offset(offset)), now: now))
-    case .assigned(let partitions): perform(instance.handle(.assigned(partitions.map(PartitionID.init)), now: now))
+    case .assigned(let partitions):
+      poller.post(.heard)
+      perform(instance.handle(.assigned(partitions.map(PartitionID.init)), now: now))
     case .revoked(let partitions): perform(instance.handle(.revoked(partitions.map(PartitionID.init)), now: now))
     case .lost(let partitions): perform(instance.handle(.lost(partitions.map(PartitionID.init)), now: now))
     case .offsetOutOfRange(let at, let reason): perform(instance.handle(.offsetOutOfRange(PartitionID(at), reason), now: now))
@@ -132,12 +136,13 @@ struct WorkerLoop {
   /// Performs effects in order. The journal is given what it is to hold before anything else learns of it: a flush takes
   /// only what the journal has been given.
   private mutating func perform(_ effects: [Effect]) {
+    var trouble: JournalWriter.Trouble?
     for effect in effects {
       if case .journal(let entry) = effect {
         writer.note(entry)
         continue
       }
-      writeJournal()
+      trouble = writeJournal() ?? trouble
       switch effect {
       case .acquire(let partitions): store.post(.acquire(partitions))
       case .start(let id, let offset), .seek(let id, let offset): poller.post(.start(id, offset))
@@ -162,16 +167,18 @@ struct WorkerLoop {
       case .drained: poller.post(.drained)
       }
     }
-    writeJournal()
+    trouble = writeJournal() ?? trouble
+    // What these effects start or resume comes before the pause that the trouble asks for.
+    if let trouble { blocked(by: trouble) }
   }
 
   // MARK: Journal
 
   /// Writes what the effects so far gave.
-  private mutating func writeJournal() {
+  private mutating func writeJournal() -> JournalWriter.Trouble? {
     let begin = Clock.nanoseconds()
-    if let trouble = writer.write(now: Clock.milliseconds()) { blocked(by: trouble) }
-    shared.update { $0.journalNanoseconds += Clock.nanoseconds() - begin }
+    defer { shared.update { $0.journalNanoseconds += Clock.nanoseconds() - begin } }
+    return writer.write(now: Clock.milliseconds())
   }
 
   /// A full disk is waited for: partitions pause, so that few entries wait. A failing disk ends the run.

@@ -210,7 +210,7 @@ extension Warehouse {
       [
         .text(plan.topology), .text(part.partition.topic), .integer(Int64(part.partition.partition)), .integers(events.map(\.offset.value)),
         .texts(events.map(\.reason.name)), .texts(events.map(\.field)),
-        .timestamps(events.map { $0.timestamp < 0 ? nil : $0.timestamp * 1000 }), .timestamps(events.map { $0.eventTime?.microseconds }),
+        .timestamps(events.map { EventTime(recordTimestamp: $0.timestamp)?.microseconds }), .timestamps(events.map { $0.eventTime?.microseconds }),
         .byteArrays(events.map(\.key)), .byteArrays(events.map(\.payload)), .integers(events.map { Int64($0.payloadBytes) }),
       ])
   }
@@ -220,19 +220,20 @@ extension Warehouse {
     for part in request.parts { for late in part.delta.aggregates[index].late { counts[late.key, default: 0] += late.count } }
     guard !counts.isEmpty else { return }
     let rows = counts.sorted { $0.key.precedes($1.key) }
-    // Arrays of arrays must be rectangular in PostgreSQL, which these are; they travel flat and are cut by position.
-    let width = Int64(tables[index].keyColumns.count)
+    // One array for each field of the key: PostgreSQL finds an element of one long array of texts by walking there.
+    let fields = tables[index].keyColumns.indices
     try connection.execute(
       """
       INSERT INTO tidemark.late_count AS t (topology, aggregate, window_start, key, late)
-      SELECT $1, $2, i.w, CASE WHEN $5 = 0 THEN '{}' ELSE ($4::text[])[(i.n - 1) * $5 + 1 : i.n * $5] END, i.late
-        FROM unnest($3::timestamptz[], $6::bigint[]) WITH ORDINALITY AS i(w, late, n)
+      SELECT $1, $2, i.w, ARRAY[\(fields.map { "i.k\($0)" }.joined(separator: ", "))]::text[], i.late
+        FROM unnest($3::timestamptz[], $4::bigint[]\(fields.map { ", $\($0 + 5)::text[]" }.joined()))
+             AS i(w, late\(fields.map { ", k\($0)" }.joined()))
       ON CONFLICT (topology, aggregate, window_start, key) DO UPDATE SET late = t.late + excluded.late, updated_at = now()
       """,
       [
         .text(plan.topology), .text(tables[index].name), .timestamps(rows.map { $0.key.windowStart.microseconds }),
-        .texts(rows.flatMap { $0.key.fields }), .integer(width), .integers(rows.map(\.value)),
-      ])
+        .integers(rows.map(\.value)),
+      ] + fields.map { f in .texts(rows.map { $0.key.fields[f] }) })
   }
 }
 

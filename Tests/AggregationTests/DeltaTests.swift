@@ -80,4 +80,24 @@ import Testing
     #expect(delta.aggregates[0].groups.count == 1)
     #expect(try DeltaCodec.compose(chunks, dropping: EventTime(microseconds: 2 * 86_400_000_000)) == nil)
   }
+
+  /// "é" can be one character or two, and Swift calls both equal; PostgreSQL and the hashes of groups do not.
+  @Test func keysThatOnlyLookAlikeStayApart() {
+    let start = EventTime(microseconds: 0), end = EventTime(microseconds: 60_000_000)
+    let looks = ["caf\u{E9}", "cafe\u{301}"]
+    var delta = Delta(from: Offset(0), to: Offset(2), aggregateCount: 1)
+    delta.ledger.applied = 2
+    for (n, text) in looks.enumerated() {
+      let key = RowKey(windowStart: start, fields: [text])
+      delta.aggregates[0].groups.append(GroupIncrement(key: key, windowEnd: end, keyHash: UInt64(n), measures: [.distinct([7])]))
+      delta.aggregates[0].late.append(LateIncrement(key: key, count: 1))
+    }
+    let part = FlushRequest.Part(
+      partition: PartitionID(topic: "t", partition: 0), epoch: Epoch(1), watermarkBefore: nil, delta: delta, endOffset: nil)
+    #expect(MergedRow.merge([part, part], aggregate: 0).map(\.values) == [[.number(2)], [.number(2)]])
+    #expect(MergedRow.merge([part], aggregate: 0).map { Array($0.key.fields[0].utf8) } == [Array("cafe\u{301}".utf8), Array("caf\u{E9}".utf8)])
+    var pending = PendingDelta(at: Offset(0), aggregateCount: 1)
+    pending.append(delta)
+    #expect(pending.delta.aggregates[0].late.map(\.count) == [1, 1])
+  }
 }

@@ -87,4 +87,16 @@ import Testing
     #expect(reached)
     #expect(pending.take().canonical() == whole)
   }
+
+  /// A producer sets the record's timestamp to whatever it likes: nanoseconds, or no time at all. A trap here would come
+  /// back with every restart.
+  @Test(arguments: [-1, Int64.min, 1_700_000_000_000_000_000, Int64.max / 1000, Int64.max])
+  func anyRecordTimestampIsSurvived(timestamp: Int64) {
+    var messages = Streams.messages(50, seed: 3)
+    for i in messages.indices { messages[i].timestamp = timestamp }
+    let (whole, _) = Streams.fold(Streams.plan(), messages, cuts: [20])
+    #expect(whole.ledger.total == whole.to.value)
+    #expect(whole.ledger.applied > 0)
+    #expect(!whole.quarantine.contains { $0.reason == .farFuture })
+  }
 }

@@ -184,4 +184,70 @@ import Testing
     #expect(effects.contains { if case .leaveOut(other) = $0 { true } else { false } })
     #expect(!effects.contains { if case .acquire = $0 { true } else { false } })
   }
+
+  func acquires(_ effects: [Effect]) -> Bool { effects.contains { if case .acquire = $0 { true } else { false } } }
+  func starts(_ effects: [Effect]) -> Bool { effects.contains { if case .start = $0 { true } else { false } } }
+
+  /// Two acquisitions raise the epoch twice, and the second fences the first: this very instance.
+  @Test func aRetryFromBeforeAPartitionWasLostDoesNotAcquireItTwice() {
+    let instance = instance()
+    _ = instance.handle(.assigned([id]), now: 0)
+    _ = instance.handle(.acquireFailed([id], "away"), now: 1)
+    _ = instance.handle(.lost([id]), now: 2)
+    #expect(acquires(instance.handle(.assigned([id]), now: 3)))
+    #expect(!acquires(instance.handle(.tick, now: 60_000)))
+  }
+
+  @Test func theAnswerToAnEarlierAcquisitionIsNotTaken() {
+    let instance = instance()
+    _ = instance.handle(.assigned([id]), now: 0)
+    _ = instance.handle(.lost([id]), now: 1)
+    _ = instance.handle(.assigned([id]), now: 2)
+    #expect(!starts(instance.handle(.acquired(acquired(id, epoch: 1), local: nil), now: 3)))
+    #expect(starts(instance.handle(.acquired(acquired(id, epoch: 2), local: nil), now: 4)))
+    let request = flush(in: feed(instance, id, 0..<5, now: 5))
+    #expect(request?.parts[0].epoch == Epoch(2))
+  }
+
+  /// Given back at once, the acquisition still under way would raise the epoch above the next owner's and fence it.
+  @Test func aRevokedPartitionWaitsForItsAcquisition() {
+    let instance = instance()
+    _ = instance.handle(.assigned([id, other]), now: 0)
+    let revoked = instance.handle(.revoked([id, other]), now: 1)
+    #expect(!revoked.contains { if case .release = $0 { true } else { false } })
+    let answered = instance.handle(.acquired(acquired(id, epoch: 7), local: nil), now: 2)
+    #expect(!starts(answered))
+    #expect(answered.contains { if case .release(id, Epoch(7)) = $0 { true } else { false } })
+    let failed = instance.handle(.acquireFailed([other], "away"), now: 3)
+    #expect(failed.contains { if case .release(other, nil) = $0 { true } else { false } })
+    #expect(!acquires(instance.handle(.tick, now: 60_000)))
+  }
+
+  @Test func aRevokedPartitionDoesNotWaitForEver() {
+    let instance = instance()
+    _ = instance.handle(.assigned([id]), now: 0)
+    _ = instance.handle(.revoked([id]), now: 1)
+    #expect(instance.handle(.tick, now: 60_000).contains { if case .release(id, nil) = $0 { true } else { false } })
+  }
+
+  @Test func anOffsetThatIsGoneOfAPartitionThatIsNotFetchedChangesNothing() {
+    let instance = instance()
+    _ = instance.handle(.assigned([id]), now: 0)
+    let effects = instance.handle(.offsetOutOfRange(id, "offset out of range"), now: 1)
+    #expect(!effects.contains { if case .alert = $0 { true } else { false } })
+    #expect(starts(instance.handle(.acquired(acquired(id), local: nil), now: 2)))
+  }
+
+  /// Seeking resumes a partition, the disk is still full.
+  @Test func aSeekWhileEverythingIsPausedIsFollowedByAPause() throws {
+    let instance = instance()
+    _ = instance.handle(.assigned([id]), now: 0)
+    var partition = acquired(id, next: 1000)
+    partition.horizon = DeduplicationHorizon(offset: Offset(300), watermark: nil)
+    _ = instance.handle(.acquired(partition, local: nil), now: 0)
+    _ = instance.handle(.journalBlocked("no space left on device"), now: 1)
+    let effects = instance.handle(.offsetOutOfRange(id, "offset out of range"), now: 2)
+    let seek = try #require(effects.firstIndex { if case .seek(id, Offset(1000)) = $0 { true } else { false } })
+    #expect(effects[seek...].contains { if case .pause([id]) = $0 { true } else { false } })
+  }
 }

@@ -11,6 +11,7 @@ import Testing
   @Test func anAssignmentIsAnsweredOnceAllPartitionsAreDecided() {
     var rebalance = Rebalance()
     #expect(rebalance.assigned([a, b]) == nil)
+    rebalance.heard()
     #expect(rebalance.start(b, 7) == nil)
     #expect(rebalance.leaveOut(a) == .assign([a: Rebalance.leftOut, b: 7]))
     #expect(rebalance.start(a, 9) == .seek(a, 9))
@@ -33,6 +34,7 @@ import Testing
   @Test func lostPartitionsNeedNoAnswer() {
     var rebalance = Rebalance()
     #expect(rebalance.assigned([a, b]) == nil)
+    rebalance.heard()
     rebalance.lost([a, b])
     #expect(rebalance.leaveOut(a) == nil)
     #expect(rebalance.revoked([a]) == nil)
@@ -43,7 +45,50 @@ import Testing
   @Test func aPartitionGivenUpBeforeItsAssignmentIsAnsweredIsLeftOut() {
     var rebalance = Rebalance()
     #expect(rebalance.assigned([a, b]) == nil)
+    rebalance.heard()
     #expect(rebalance.start(a, 3) == nil)
     #expect(rebalance.release(b) == .assign([a: 3, b: Rebalance.leftOut]))
+  }
+
+  /// A pause of what is not assigned yet has no effect: it is said again after the answer.
+  @Test func aPauseOutlivesTheWaitForTheOtherPartitions() {
+    var rebalance = Rebalance()
+    #expect(rebalance.assigned([a, b]) == nil)
+    rebalance.heard()
+    #expect(rebalance.start(a, 3) == nil)
+    rebalance.pause([a])
+    #expect(rebalance.start(b, 7) == .assign([a: 3, b: 7]))
+    #expect(rebalance.takePaused() == [a])
+    #expect(rebalance.takePaused() == [])
+    rebalance.pause([a])
+    #expect(rebalance.takePaused() == [])
+  }
+
+  @Test func aPauseOfALostAssignmentDoesNotReachTheNext() {
+    var rebalance = Rebalance()
+    #expect(rebalance.assigned([a]) == nil)
+    rebalance.heard()
+    rebalance.pause([a])
+    rebalance.lost([a])
+    #expect(rebalance.assigned([a]) == nil)
+    rebalance.heard()
+    #expect(rebalance.start(a, 3) == .assign([a: 3]))
+    #expect(rebalance.takePaused() == [])
+  }
+
+  /// An answer on its way when the partitions were lost does not answer the next assignment: fetching would begin where
+  /// the engine does not expect it, and what is delivered meanwhile would look like a gap.
+  @Test func whatTheEngineSaysBeforeItHasHeardOfAnAssignmentIsNotItsAnswer() {
+    var rebalance = Rebalance()
+    #expect(rebalance.assigned([a]) == nil)
+    rebalance.lost([a])
+    #expect(rebalance.assigned([a]) == nil)
+    #expect(rebalance.start(a, 3) == nil)
+    rebalance.heard()
+    #expect(rebalance.start(a, 3) == nil)
+    #expect(rebalance.leaveOut(a) == nil)
+    #expect(rebalance.release(a) == nil)
+    rebalance.heard()
+    #expect(rebalance.start(a, 9) == .assign([a: 9]))
   }
 }

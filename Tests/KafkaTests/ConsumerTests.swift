@@ -121,4 +121,31 @@ import Testing
     let marks = try metadata.watermarks(TopicPartition(topic: "events", partition: 0))
     #expect(marks == (0, 10))
   }
+
+  private func consumer(_ broker: DevelopmentBroker) throws -> (Consumer, [TopicPartition]) {
+    let consumer = try Consumer(try produce(broker, "events", 10), group: "g", topics: ["events"])
+    var waiting: [TopicPartition] = []
+    poll(consumer) { if case .assigned(let partitions) = $0 { waiting = partitions } } until: { !waiting.isEmpty }
+    return (consumer, waiting)
+  }
+
+  private func records(_ consumer: Consumer, seconds: Double) -> Int {
+    let end = Date(timeIntervalSinceNow: seconds)
+    var count = 0
+    while Date() < end { for event in consumer.poll(timeout: 50) { if case .records(let set) = event { count += set.count } } }
+    return count
+  }
+
+  /// Whoever takes a partition over anew knows nothing of a pause before.
+  @Test func aPauseEndsWithTheAssignment() throws {
+    let broker = try DevelopmentBroker()
+    let (consumer, waiting) = try consumer(broker)
+    defer { consumer.close() }
+    try consumer.assign(waiting.map { ($0, 0) })
+    consumer.pause(waiting)
+    consumer.unassign(waiting)
+    _ = records(consumer, seconds: 0.5)
+    try consumer.assign(waiting.map { ($0, 0) })
+    #expect(records(consumer, seconds: 5) == 10)
+  }
 }

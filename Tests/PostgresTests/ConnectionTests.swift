@@ -86,4 +86,31 @@ let server = Result { try EphemeralPostgres() }
     let bytes = (0..<20_000_000).map { UInt8(truncatingIfNeeded: $0 &* 31) }
     #expect(try connection.execute("SELECT $1", [.bytes(bytes)]).bytes(0, 0) == bytes)
   }
+
+  /// A restart of the instance would not help, waiting does.
+  @Test func tooManyConnectionsPass() throws {
+    let here = try server.get()
+    try connection.script("CREATE ROLE crowded LOGIN CONNECTION LIMIT 1")
+    let target = here.target(database: "postgres", user: "crowded")
+    let first = try Connection(target, applicationName: "first")
+    do {
+      _ = try Connection(target, applicationName: "second")
+      Issue.record("the limit did not hold")
+    } catch {
+      #expect(error.consequence == .unreachable, "\(error)")
+    }
+    #expect(first.isUsable)
+  }
+
+  /// After a failover the old address may be a standby: the next connection may reach the primary.
+  @Test func aStandbyIsLeft() throws {
+    try connection.script("SET default_transaction_read_only = on")
+    do {
+      try connection.execute("CREATE TABLE nothing ()")
+      Issue.record("a read-only session wrote")
+    } catch {
+      #expect(error.sqlState == "25006")
+      #expect(error.consequence == .connectionLost)
+    }
+  }
 }

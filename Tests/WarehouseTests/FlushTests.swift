@@ -162,4 +162,65 @@ import Warehouse
     #expect(reason.contains("every_offset_is_in_one_bucket"))
     #expect(try fixture.rows("SELECT next_offset FROM tidemark.partition") == [["0"]])
   }
+
+  /// A backfill of old events is late to the last one, each in a row of its own. What takes longer than the statement's
+  /// timeout is tried again for ever.
+  @Test func manyLateCountsAreWrittenInReasonableTime() throws {
+    let fixture = try Fixture("manylate")
+    let warehouse = fixture.warehouse()
+    let partition = try acquire(warehouse)[0]
+    let count = 100_000
+    var delta = Delta(from: Offset(0), to: Offset(Int64(count)), aggregateCount: 2)
+    delta.ledger.late = Int64(count)
+    delta.aggregates[0].late = (0..<count).map {
+      LateIncrement(key: RowKey(windowStart: EventTime(microseconds: Int64($0 / 10) * Fixture.hour), fields: ["shop \($0 % 10)", "kind"]), count: 1)
+    }
+    delta.aggregates[1].late = [LateIncrement(key: RowKey(windowStart: EventTime(microseconds: 0), fields: []), count: Int64(count))]
+    let begin = ContinuousClock.now
+    #expect(warehouse.flush(Fixture.request(1, partition, delta)) == .committed)
+    #expect(begin.duration(to: .now) < .seconds(15))
+    #expect(
+      try fixture.rows("SELECT aggregate, count(*), count(DISTINCT key), sum(late) FROM tidemark.late_count GROUP BY 1 ORDER BY 1")
+        == [["by_shop", "\(count)", "10", "\(count)"], ["overall", "1", "1", "\(count)"]])
+  }
+
+  @Test func aRecordTimestampBeyondTheCalendarIsNone() throws {
+    let fixture = try Fixture("recordtimes")
+    let warehouse = fixture.warehouse()
+    let partition = try acquire(warehouse)[0]
+    let stamps = [-1, 1_700_000_000_000, 9_223_372_036_854_775, 1_700_000_000_000_000_000, Int64.max]
+    var delta = Delta(from: Offset(0), to: Offset(Int64(stamps.count)), aggregateCount: 2)
+    delta.ledger.quarantined = Int64(stamps.count)
+    delta.quarantine = stamps.enumerated().map { n, stamp in
+      QuarantinedEvent(
+        offset: Offset(Int64(n)), reason: .invalidJSON, field: "", timestamp: stamp, eventTime: nil, payload: [], payloadBytes: 0, key: [])
+    }
+    #expect(warehouse.flush(Fixture.request(1, partition, delta)) == .committed)
+    #expect(
+      try fixture.rows("SELECT record_time IS NULL FROM tidemark.quarantine ORDER BY \"offset\"").map { $0[0] } == ["t", "f", "f", "t", "t"])
+  }
+
+  /// The connection is gone, the COMMIT still on its way: the offset row says "not yet", and the repeated flush waits for
+  /// the row's lock until the first one's end is certain.
+  @Test(arguments: [true, false]) func aCommitThatArrivesAfterItWasAskedForIsNotRepeated(arrives: Bool) throws {
+    let fixture = try Fixture("straggler\(arrives)")
+    let warehouse = fixture.warehouse()
+    let partition = try acquire(warehouse)[0]
+    let request = Fixture.request(1, partition, Fixture.delta(from: 0, count: 3))
+    // Safety: the thread alone uses it from its start on.
+    nonisolated(unsafe) let straggler = try Connection(fixture.target, applicationName: "straggler")
+    try straggler.script("BEGIN; UPDATE tidemark.partition SET next_offset = 3")
+    #expect(warehouse.resolve(request) == .failed("the flush was not committed"))
+    let target = fixture.target
+    let ending = Thread {
+      guard let watcher = try? Connection(target, applicationName: "watcher") else { return }
+      let waiting = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND application_name LIKE 'tidemark%' AND wait_event_type = 'Lock'"
+      while (try? watcher.query(waiting))?.isEmpty != false {}
+      _ = try? straggler.script(arrives ? "COMMIT" : "ROLLBACK")
+    }
+    ending.start()
+    #expect(warehouse.flush(request) == .committed)
+    #expect(try fixture.rows("SELECT next_offset FROM tidemark.partition") == [["3"]])
+    #expect(try fixture.rows("SELECT count(*) FROM tidemark.ledger") == [[arrives ? "0" : "1"]])
+  }
 }
