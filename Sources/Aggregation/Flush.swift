@@ -16,10 +16,10 @@ public struct AcquiredPartition: Sendable, Equatable {
   public var beginning: Offset?
   public init(
     partition: PartitionID, epoch: Epoch, previousEpoch: Epoch, nextOffset: Offset, watermark: EventTime?, chunks: [[UInt8]],
-    horizon: DeduplicationHorizon?, beginning: Offset? = nil
+    horizon: DeduplicationHorizon?
   ) {
     self.partition = partition; self.epoch = epoch; self.previousEpoch = previousEpoch; self.nextOffset = nextOffset
-    self.watermark = watermark; self.chunks = chunks; self.horizon = horizon; self.beginning = beginning
+    self.watermark = watermark; self.chunks = chunks; self.horizon = horizon
   }
 }
 

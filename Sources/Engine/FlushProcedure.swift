@@ -36,7 +36,7 @@ public struct StoreFailure: Error, Sendable, Equatable {
   public enum Consequence: Sendable, Equatable {
     /// No answer any more: whether the statement took effect is not known.
     case connectionLost
-    case unreachable
+    /// Nothing took effect; trying again is right.
     case retry
     /// A value does not fit its column.
     case data
@@ -134,7 +134,7 @@ public struct FlushProcedure: Sendable {
     default: break
     }
     switch failure.consequence {
-    case .connectionLost, .unreachable, .retry: return .ended(.failed(failure.message))
+    case .connectionLost, .retry: return .ended(.failed(failure.message))
     case .refused: return .ended(.fatal(failure.message))
     case .data:
       guard !isolating else { return .ended(.fatal("\(failure.message) (at first: \(dataError))")) }

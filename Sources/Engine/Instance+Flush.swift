@@ -38,7 +38,7 @@ extension Instance {
     guard delta.to > delta.from else { return }
     let bytes = DeltaCodec.encode(delta, .all)
     task.journalBytes += bytes.count
-    task.journaled += bytes.count
+    task.unflushedJournalBytes += bytes.count
     statistics.ledger.add(delta.ledger)
     task.pending?.append(delta)
     effects.append(.journal(.delta(task.id, task.epoch, to: delta.to, bytes)))
@@ -89,7 +89,7 @@ extension Instance {
         FlushRequest.Part(
           partition: task.id, epoch: task.epoch, watermarkBefore: task.pendingWatermark, delta: delta, endOffset: task.endOffset))
       task.pendingWatermark = delta.watermark
-      task.journaledTaken = task.journaled
+      task.takenJournalBytes = task.unflushedJournalBytes
     }
     let request = FlushRequest(id: flushCount, parts: parts)
     flight = Flight(request: request, bytes: bytes)
@@ -121,7 +121,7 @@ extension Instance {
       effects.append(.say(.warning, "the end of flush \(id) is unknown (\(reason)): reading the offset rows"))
     case .fenced(let partitions):
       flight = nil
-      fence(partitions, of: ended.request)
+      fence(ended.request.parts.filter { partitions.contains($0.partition) })
       let left = ended.request.parts.filter { !partitions.contains($0.partition) }
       guard !left.isEmpty else { return }
       flushCount += 1
@@ -133,11 +133,12 @@ extension Instance {
     }
   }
 
-  private func fence(_ partitions: [PartitionID], of request: FlushRequest) {
-    for id in partitions {
+  private func fence(_ parts: [FlushRequest.Part]) {
+    for part in parts {
+      let id = part.partition
       statistics.fenced += 1
       // Taken over anew since: what is here now was read under the new epoch.
-      guard let task = tasks[id], task.epoch == request.parts.first(where: { $0.partition == id })?.epoch else {
+      guard let task = tasks[id], task.epoch == part.epoch else {
         effects.append(.say(.error, "fenced: \(id) was taken over meanwhile; what was left to flush of an earlier epoch is not written"))
         continue
       }
@@ -152,7 +153,8 @@ extension Instance {
   /// A flush of the partition is in the store up to `offset`.
   private func settled(_ task: PartitionTask, _ offset: Offset) {
     task.flushed = offset
-    task.journaledFlushed = task.journaledTaken
+    task.unflushedJournalBytes -= task.takenJournalBytes
+    task.takenJournalBytes = 0
     effects.append(.journal(.flushed(task.id, task.epoch, offset)))
     if task.journalBytes > max(limits.snapshotAfter, task.snapshotBytes * 2), task.phase == .running, let state = task.state {
       state.processor.compactMembers()

@@ -117,7 +117,7 @@ public final class Instance {
   /// Pauses what must wait and resumes what may go on: past a budget partitions pause, nothing is dropped.
   private func balance() {
     let pending = pendingBytes
-    let journal = tasks.values.reduce(0) { $0 + $1.journaled - $1.journaledFlushed }
+    let journal = tasks.values.reduce(0) { $0 + $1.unflushedJournalBytes }
     if !isPausedForBudget, pending > limits.pendingBytes || journal > limits.journalBytes {
       isPausedForBudget = true
       effects.append(

@@ -24,16 +24,19 @@ public struct JournalWriter {
     if journal != nil { entries.append(entry) }
   }
 
+  /// Whether `write` would write anything.
+  public var canWrite: Bool { !entries.isEmpty && !isBlocked }
+
   /// Writes what was noted; nothing while the disk is full.
   public mutating func write(now: Milliseconds) -> Trouble? {
-    guard let journal, !entries.isEmpty, !isBlocked else { return nil }
-    do {
-      try journal.append(entries, now: now)
-      entries.removeAll(keepingCapacity: true)
-      return nil
-    } catch {
-      return trouble(error)
-    }
+    guard canWrite else { return nil }
+    do { try append(now: now) } catch { return trouble(error) }
+    return nil
+  }
+
+  private mutating func append(now: Milliseconds) throws(JournalError) {
+    try journal?.append(entries, now: now)
+    entries.removeAll(keepingCapacity: true)
   }
 
   /// Syncs when it is time, and tries a full disk again. `isReady`: a disk that was full takes records again.
@@ -42,8 +45,7 @@ public struct JournalWriter {
     var isReady = false
     if isBlocked {
       do {
-        try journal.append(entries, now: now)
-        entries.removeAll(keepingCapacity: true)
+        try append(now: now)
         isBlocked = false
         isReady = true
       } catch {

@@ -38,10 +38,9 @@ final class PartitionTask {
   /// Journal bytes since the last snapshot, and the size of that.
   var journalBytes = 0
   var snapshotBytes = 0
-  /// Journal bytes since the takeover; those of Deltas that a flush has taken; those that are in the store.
-  var journaled = 0
-  var journaledTaken = 0
-  var journaledFlushed = 0
+  /// Journal bytes of Deltas that are not in the store yet, and those of them that the flush under way has taken.
+  var unflushedJournalBytes = 0
+  var takenJournalBytes = 0
   var flushesSinceCompaction = 0
 
   init(id: PartitionID) { self.id = id }
@@ -56,9 +55,8 @@ final class PartitionTask {
   func drop() {
     state = nil
     pending = nil
-    journaled = 0
-    journaledTaken = 0
-    journaledFlushed = 0
+    unflushedJournalBytes = 0
+    takenJournalBytes = 0
   }
 }
 

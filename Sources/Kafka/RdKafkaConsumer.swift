@@ -268,7 +268,7 @@ public final class Consumer {
       try assign(rest + [(at, offset: offset)])
       return pause(waiting)
     }
-    if let error = withPartitionList([(at, -1001)], { rd_kafka_incremental_unassign(handle.raw, $0) }) { rd_kafka_error_destroy(error) }
+    withPartitionList([(at, -1001)]) { Self.unassign(handle.raw, $0) }
     try assign([(at, offset: offset)])
   }
 

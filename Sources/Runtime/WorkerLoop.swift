@@ -176,6 +176,7 @@ struct WorkerLoop {
 
   /// Writes what the effects so far gave.
   private mutating func writeJournal() -> JournalWriter.Trouble? {
+    guard writer.canWrite else { return nil }
     let begin = Clock.nanoseconds()
     defer { shared.update { $0.journalNanoseconds += Clock.nanoseconds() - begin } }
     return writer.write(now: Clock.milliseconds())

@@ -242,8 +242,7 @@ extension StoreFailure {
     let consequence: Consequence =
       switch error.consequence {
       case .connectionLost: .connectionLost
-      case .unreachable: .unreachable
-      case .retry: .retry
+      case .unreachable, .retry: .retry
       case .data: .data
       case .refused: .refused
       }
