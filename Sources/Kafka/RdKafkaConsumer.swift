@@ -142,7 +142,7 @@ public final class Consumer {
   /// The batch call of librdkafka before 2.1 loses messages: a group that rebalances cooperatively pauses the partitions that
   /// a member keeps, and what the batch call has in hand at that moment is thrown away although it counts as delivered. From
   /// 2.1 to 2.13.1 it counts the end of a partition as a message, and the same pause then skips the next one (librdkafka's
-  /// changelog: 4208, 4844). Taking messages one at a time is right in all versions, at about 0.1 µs more a message.
+  /// changelog: 4208, 4844). Taking messages one at a time is right in all versions, at about 0.04 µs of CPU more a message.
   static let takesSingly = rd_kafka_version() < 0x020d_02ff
 
   private func takeSingly(_ timeout: Int32) -> Int {
@@ -319,9 +319,9 @@ public struct ClusterMetadata: Sendable {
   private let handle: RdKafkaHandle
   init(_ handle: RdKafkaHandle) { self.handle = handle }
 
-  /// A connection of its own.
+  /// A connection of its own. A consumer's, since a producer that asks for a topic makes it.
   public init(_ settings: KafkaSettings) throws {
-    handle = try RdKafkaHandle(RD_KAFKA_PRODUCER, settings, defaults: [("client.id", "tidemark-metadata")])
+    handle = try RdKafkaHandle(RD_KAFKA_CONSUMER, settings, defaults: [("client.id", "tidemark-metadata"), ("allow.auto.create.topics", "false")])
   }
 
   /// The first offset that Kafka still has and the one that the next message will get.
