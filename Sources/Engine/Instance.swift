@@ -48,7 +48,7 @@ public final class Instance {
   var effects: [Effect] = []
   var dice: UInt64
   public internal(set) var statistics = InstanceStatistics()
-  /// Clock for stage times, monotonic nanoseconds; nil: stages are not timed.
+  /// Nanoseconds of CPU of the thread, for stage times; nil: stages are not timed.
   let stopwatch: (() -> UInt64)?
 
   /// A flush under way or waiting to be tried again.

@@ -61,7 +61,7 @@ public final class InstanceRunner: Sendable {
       StoreLoop(
         warehouse: warehouse, metadata: consumer.metadata, requests: toStore, worker: toWorker, shared: shared, say: say, goal: goal))
     let instance = Instance(
-      plan: settings.plan, seed: seed, limits: settings.limits, dice: UInt64.random(in: .min ... .max), stopwatch: { Clock.nanoseconds() })
+      plan: settings.plan, seed: seed, limits: settings.limits, dice: UInt64.random(in: .min ... .max), stopwatch: { Clock.threadNanoseconds() })
     let worker = Unshared(
       WorkerLoop(
         instance: instance, journal: journal, inbox: toWorker, store: toStore, poller: toPoller, shared: shared,

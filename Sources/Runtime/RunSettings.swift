@@ -67,7 +67,7 @@ public struct RunError: Error, Sendable, Equatable, CustomStringConvertible {
 public struct RunStatus: Sendable {
   public var statistics = InstanceStatistics()
   public var partitions = 0
-  /// Nanoseconds of work by stage; `flush` is the store thread's waiting and working, most of it PostgreSQL's.
+  /// Nanoseconds: of the worker's CPU for the journal; of the store's waiting and working for flushes, most of it PostgreSQL's.
   public var journalNanoseconds: UInt64 = 0
   public var flushNanoseconds: UInt64 = 0
   public var journalBytes: Int = 0

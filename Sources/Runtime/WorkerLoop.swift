@@ -177,8 +177,8 @@ struct WorkerLoop {
   /// Writes what the effects so far gave.
   private mutating func writeJournal() -> JournalWriter.Trouble? {
     guard writer.canWrite else { return nil }
-    let begin = Clock.nanoseconds()
-    defer { shared.update { $0.journalNanoseconds += Clock.nanoseconds() - begin } }
+    let begin = Clock.threadNanoseconds()
+    defer { shared.update { $0.journalNanoseconds += Clock.threadNanoseconds() - begin } }
     return writer.write(now: Clock.milliseconds())
   }
 
@@ -192,13 +192,13 @@ struct WorkerLoop {
 
   private mutating func tendJournal(_ now: Milliseconds) {
     guard let journal = writer.journal else { return }
-    let begin = Clock.nanoseconds()
+    let begin = Clock.threadNanoseconds()
     let (isReady, trouble) = writer.tend(now: now)
     if isReady { perform(instance.handle(.journalReady, now: now)) }
     if let trouble { blocked(by: trouble) }
     for line in journal.takeWarnings() { say(.warning, "journal: \(line)") }
     shared.update {
-      $0.journalNanoseconds += Clock.nanoseconds() - begin
+      $0.journalNanoseconds += Clock.threadNanoseconds() - begin
       $0.journalBytes = journal.bytesOnDisk
     }
   }
