@@ -37,7 +37,7 @@ extension Instance {
   /// Takes stopped and fenced partitions over anew when their time has come.
   func reacquire(_ now: Milliseconds) {
     var due: [PartitionID] = []
-    for task in tasks.values where (task.phase == .stopped || task.phase == .fenced) && task.drainBy == nil {
+    for task in tasks.values.sorted(by: { $0.id < $1.id }) where (task.phase == .stopped || task.phase == .fenced) && task.drainBy == nil {
       if task.reacquireAt == nil { task.reacquireAt = now + jitter(limits.reacquireAfter) }
       guard let at = task.reacquireAt, now >= at, !isInFlight(task.id), task.pending?.isEmpty ?? true else { continue }
       task.reacquireAt = nil
@@ -68,10 +68,10 @@ extension Instance {
     task.flushed = store.nextOffset
     do {
       var processor = PartitionProcessor(plan: plan, at: Offset(0), hash: hash)
-      for chunk in store.chunks { processor.restore(try DeltaCodec.decode(chunk)) }
+      for chunk in store.chunks where !mutation.contains(.chunksNotLoaded) { processor.restore(try DeltaCodec.decode(chunk)) }
       processor.resume(at: store.nextOffset, watermark: store.watermark)
       var pending = PendingDelta(at: store.nextOffset, aggregateCount: plan.aggregates.count)
-      var rebuildFrom = store.horizon
+      var rebuildFrom = mutation.contains(.horizonNotRebuilt) ? nil : store.horizon
       if let local {
         switch try usable(local, store) {
         case .success(let deltas):
@@ -108,7 +108,7 @@ extension Instance {
         effects.append(.start(task.id, horizon.offset))
       } else {
         task.phase = .running
-        effects.append(.start(task.id, next))
+        effects.append(.start(task.id, mutation.contains(.startsOneTooFar) ? Offset(next.value + 1) : next))
       }
     } catch {
       task.phase = .stopped
@@ -121,7 +121,7 @@ extension Instance {
 
   /// A journal may be used if nobody had the partition since it was written, and it reaches what PostgreSQL has.
   private func usable(_ local: LocalState, _ store: AcquiredPartition) throws -> Result<[Delta], Unusable> {
-    guard local.epoch == store.previousEpoch else {
+    guard local.epoch == store.previousEpoch || mutation.contains(.journalOfAnyEpoch) else {
       return .failure(Unusable(reason: "it was written under epoch \(local.epoch.value), PostgreSQL had moved on to \(store.previousEpoch.value)"))
     }
     let deltas = try local.deltas.map { try DeltaCodec.decode($0) }

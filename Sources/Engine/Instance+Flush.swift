@@ -24,7 +24,11 @@ extension Instance {
         if reached { effects.append(.say(.info, "\(id): the deduplication horizon is rebuilt")) }
         if !reached { continue }
       }
-      let delta = state.processor.apply(batch, part)
+      var delta = state.processor.apply(batch, part)
+      if mutation.contains(.gapBookedAsApplied) {
+        delta.ledger.applied += delta.ledger.gap
+        delta.ledger.gap = 0
+      }
       let t2 = stopwatch?() ?? 0
       statistics.aggregateNanoseconds += t2 - t1
       statistics.events += delta.to.value - delta.from.value
@@ -70,6 +74,7 @@ extension Instance {
       guard let at = waiting.retryAt, now >= at else { return }
       waiting.retryAt = nil
       waiting.attempts += 1
+      if mutation.contains(.retryChangesRequest) { takeAlong(&waiting.request) }
       flight = waiting
       statistics.retries += 1
       effects.append(waiting.retryResolves ? .resolve(waiting.request) : .flush(waiting.request))
@@ -84,7 +89,8 @@ extension Instance {
     var bytes = 0
     for task in ready {
       bytes += task.pending!.bytes
-      let delta = task.pending!.take()
+      var delta = task.pending!.take()
+      if mutation.contains(.watermarkNotPersisted) { delta.watermark = nil }
       parts.append(
         FlushRequest.Part(
           partition: task.id, epoch: task.epoch, watermarkBefore: task.pendingWatermark, delta: delta, endOffset: task.endOffset))
@@ -94,10 +100,41 @@ extension Instance {
     let request = FlushRequest(id: flushCount, parts: parts)
     flight = Flight(request: request, bytes: bytes)
     effects.append(.flush(request))
+    if mutation.contains(.acknowledgedBeforeCommit) {
+      effects.append(.acknowledge(Dictionary(uniqueKeysWithValues: parts.map { ($0.partition, $0.delta.to) })))
+    }
+  }
+
+  /// A planted bug.
+  private func takeAlong(_ request: inout FlushRequest) {
+    for p in request.parts.indices {
+      guard let pending = tasks[request.parts[p].partition]?.pending else { continue }
+      for a in plan.aggregates.indices { request.parts[p].delta.aggregates[a].groups += pending.delta.aggregates[a].groups }
+    }
+  }
+
+  /// A planted bug: the events of a flush go with the next one.
+  private func takeBack(_ request: FlushRequest) {
+    for part in request.parts {
+      guard let task = tasks[part.partition], task.epoch == part.epoch, var rest = task.pending else { continue }
+      var pending = PendingDelta(at: part.delta.from, aggregateCount: plan.aggregates.count)
+      pending.append(part.delta)
+      pending.append(rest.take())
+      task.pending = pending
+      task.pendingWatermark = part.watermarkBefore
+    }
   }
 
   func flushFinished(_ id: UInt64, _ outcome: FlushOutcome, _ now: Milliseconds) {
     guard var ended = flight, ended.request.id == id else { return }
+    var outcome = outcome
+    if case .unknown = outcome, !mutation.isEmpty {
+      if mutation.contains(.unknownCommitIsCommitted) { outcome = .committed }
+      if mutation.contains(.unknownCommitIsFailed) {
+        flight = nil
+        return takeBack(ended.request)
+      }
+    }
     switch outcome {
     case .committed:
       flight = nil
@@ -142,6 +179,7 @@ extension Instance {
         effects.append(.say(.error, "fenced: \(id) was taken over meanwhile; what was left to flush of an earlier epoch is not written"))
         continue
       }
+      if mutation.contains(.fencedGoesOn) { continue }
       task.phase = .fenced
       task.drop()
       effects.append(.say(.error, "fenced: \(id) belongs to another instance now (epoch above \(task.epoch.value)); its state is dropped here"))

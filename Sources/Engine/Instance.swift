@@ -50,6 +50,8 @@ public final class Instance {
   public internal(set) var statistics = InstanceStatistics()
   /// Nanoseconds of CPU of the thread, for stage times; nil: stages are not timed.
   let stopwatch: (() -> UInt64)?
+  /// Planted bugs: none but in the simulator.
+  package var mutation: Mutation = []
 
   /// A flush under way or waiting to be tried again.
   struct Flight {
@@ -110,7 +112,7 @@ public final class Instance {
   /// Partitions that are assigned, whatever their phase.
   public var partitionCount: Int { tasks.count }
 
-  var pendingBytes: Int { tasks.values.reduce(flight?.bytes ?? 0) { $0 + ($1.pending?.bytes ?? 0) } }
+  package var pendingBytes: Int { tasks.values.reduce(flight?.bytes ?? 0) { $0 + ($1.pending?.bytes ?? 0) } }
 
   // MARK: Budget
 
@@ -128,7 +130,7 @@ public final class Instance {
       isPausedForBudget = false
       effects.append(.say(.info, "resumed: \(pending >> 20) MiB wait for PostgreSQL"))
     }
-    let hold = isPausedForBudget || isJournalBlocked
+    let hold = (isPausedForBudget && !mutation.contains(.pauseForgotten)) || isJournalBlocked
     let change = tasks.values.filter { $0.isActive && $0.isPaused != hold }.map(\.id).sorted()
     guard !change.isEmpty else { return }
     for id in change { tasks[id]?.isPaused = hold }

@@ -70,45 +70,39 @@ struct PollLoop {
     }
   }
 
+  private mutating func answer(_ answer: Rebalance.Answer?) { perform(rebalance.calls(for: answer)) }
+
   private mutating func carryOut() {
-    for command in commands.takeAll(waiting: 0) ?? [] {
-      switch command {
-      case .heard: rebalance.heard()
-      case .start(let id, let offset): answer(rebalance.start(id, offset.value))
-      case .leaveOut(let id): answer(rebalance.leaveOut(id))
-      case .release(let id): answer(rebalance.release(id))
-      case .pause(let ids):
-        rebalance.pause(ids)
-        consumer.pause(ids.map(TopicPartition.init))
-      case .resume(let ids):
-        rebalance.resume(ids)
-        consumer.resume(ids.map(TopicPartition.init))
-      case .acknowledge(let offsets): consumer.acknowledge(offsets.map { (TopicPartition($0.key), offset: $0.value.value) })
-      case .drained: isOver = true
-      case .failed(let error):
-        failure = error
-        isOver = true
-      }
+    for command in commands.takeAll(waiting: 0) ?? [] { perform(rebalance.calls(for: command)) }
+  }
+
+  private mutating func perform(_ calls: [ConsumerCall]) {
+    do { for call in calls { try perform(call) } } catch {
+      // The group changed its mind between the question and the answer: the next callback says how.
+      say(.warning, "\(error)")
     }
   }
 
-  private mutating func answer(_ answer: Rebalance.Answer?) {
-    do {
-      switch answer {
-      case nil: break
-      case .assign(let partitions):
-        // Left-out partitions are assigned and paused, so that they can be started later without another rebalance.
-        try consumer.assign(partitions.map { (TopicPartition($0.key), offset: max(0, $0.value)) })
-        let paused = partitions.filter { $0.value == Rebalance.leftOut }.map(\.key) + rebalance.takePaused().filter { partitions[$0] != nil }
-        if !paused.isEmpty { consumer.pause(paused.map(TopicPartition.init)) }
-      case .unassign(let partitions): consumer.unassign(partitions.map(TopicPartition.init))
-      case .seek(let id, let offset):
-        try consumer.seek(TopicPartition(id), to: offset)
-        consumer.resume([TopicPartition(id)])
-      }
-    } catch {
-      // The group changed its mind between the question and the answer: the next callback says how.
-      say(.warning, "\(error)")
+  private mutating func perform(_ call: ConsumerCall) throws {
+    switch call {
+    case .assign(let partitions): try consumer.assign(partitions.map { (TopicPartition($0.key), offset: $0.value) })
+    case .unassign(let partitions): consumer.unassign(partitions.map(TopicPartition.init))
+    case .pause(let partitions): consumer.pause(partitions.map(TopicPartition.init))
+    case .resume(let partitions): consumer.resume(partitions.map(TopicPartition.init))
+    case .seek(let id, let offset): try consumer.seek(TopicPartition(id), to: offset)
+    case .acknowledge(let offsets): consumer.acknowledge(offsets.map { (TopicPartition($0.key), offset: $0.value.value) })
+    case .end(let reason):
+      isOver = true
+      failure = reason.map(RunError.init)
+    }
+  }
+}
+
+extension RunError {
+  init(_ end: RunEnd) {
+    switch end {
+    case .refused(let message): self.init(.refused, message)
+    case .again(let message): self.init(.again, message)
     }
   }
 }

@@ -3,16 +3,6 @@ import Engine
 import Kafka
 import Warehouse
 
-/// What the store's thread is asked for.
-enum StoreRequest {
-  case acquire([PartitionID])
-  case flush(FlushRequest)
-  case resolve(FlushRequest)
-  case release(PartitionID, Epoch)
-  case compact(PartitionID, Epoch)
-  case alert(PartitionID, kind: String, String)
-}
-
 /// The thread that talks to PostgreSQL, one request at a time, in the order of asking. It alone waits for it.
 struct StoreLoop {
   let warehouse: Warehouse
