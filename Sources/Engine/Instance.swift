@@ -20,6 +20,15 @@ public struct InstanceLimits: Sendable {
   /// How long a stopped or fenced partition that is still assigned waits until it is taken over anew.
   public var reacquireAfter: Milliseconds = 30_000
   public init() {}
+
+  /// The budgets of one of `count` instances that share them.
+  public func share(of count: Int) -> InstanceLimits {
+    var share = self
+    share.pendingBytes /= count
+    share.journalBytes /= count
+    share.eagerFlushBytes /= count
+    return share
+  }
 }
 
 /// An instance as a state machine: events in, effects out. It performs no input or output, reads no clock and starts no
@@ -171,4 +180,15 @@ public struct InstanceStatistics: Sendable {
   public var aggregateNanoseconds: UInt64 = 0
   public var composeNanoseconds: UInt64 = 0
   public init() {}
+
+  public mutating func add(_ other: InstanceStatistics) {
+    events += other.events
+    ledger.add(other.ledger)
+    flushes += other.flushes
+    retries += other.retries
+    fenced += other.fenced
+    decodeNanoseconds += other.decodeNanoseconds
+    aggregateNanoseconds += other.aggregateNanoseconds
+    composeNanoseconds += other.composeNanoseconds
+  }
 }

@@ -37,7 +37,7 @@ public struct InstanceWorker {
   }
 
   public mutating func handle(_ event: InstanceEvent, now: Milliseconds) {
-    if case .assigned = event { post(.poller(.heard)) }
+    if case .assigned(let partitions) = event { post(.poller(.heard(partitions))) }
     perform(instance.handle(event, now: now), now)
   }
 

@@ -15,8 +15,8 @@ public enum StoreRequest: Sendable {
 
 /// What the worker's thread asks the polling thread for.
 public enum ConsumerCommand: Sendable {
-  /// What follows knows of the assignment.
-  case heard
+  /// What follows knows of the assignment of these.
+  case heard([PartitionID])
   case start(PartitionID, Offset)
   case leaveOut(PartitionID)
   case release(PartitionID)
@@ -52,8 +52,8 @@ extension Rebalance {
   /// What a command of the worker makes of the consumer.
   public mutating func calls(for command: ConsumerCommand) -> [ConsumerCall] {
     switch command {
-    case .heard:
-      heard()
+    case .heard(let ids):
+      heard(ids)
       return []
     case .start(let id, let offset): return calls(for: start(id, offset.value))
     case .leaveOut(let id): return calls(for: leaveOut(id))

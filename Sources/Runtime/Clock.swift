@@ -20,14 +20,17 @@ enum Clock {
 
 /// What the threads of an instance show of themselves.
 final class SharedStatus: Sendable {
-  private let status = Mutex(RunStatus())
+  private let status: Mutex<RunStatus>
+
+  init(workers: Int) { status = Mutex(RunStatus(workers: workers)) }
 
   func read() -> RunStatus { status.withLock { $0 } }
   func update(_ body: (inout RunStatus) -> Void) { status.withLock { body(&$0) } }
+  func publish(_ worker: WorkerStatus, of number: Int) { status.withLock { $0.workers[number] = worker } }
   /// Notes the CPU time of the calling thread.
   func noteThread(_ name: String) {
     let seconds = Clock.threadSeconds()
-    status.withLock { $0.threadSeconds[name] = seconds }
+    status.withLock { $0.threadSeconds[name, default: 0] += seconds }
   }
   func add(flush nanoseconds: UInt64) { status.withLock { $0.flushNanoseconds += nanoseconds } }
 }

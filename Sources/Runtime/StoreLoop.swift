@@ -11,8 +11,10 @@ struct StoreLoop {
   let worker: Mailbox<WorkerMessage>
   let shared: SharedStatus
   let say: @Sendable (Severity, String) -> Void
-  /// End offsets to reach before the run ends by itself; nil: it goes on.
+  /// End offsets to reach before the run ends by itself; nil: it goes on, or another worker's thread looks after it.
   var goal: CatchUpGoal?
+  /// Reaching the goal drains them all.
+  let workers: Workers
 
   /// Runs until the mailbox is closed.
   mutating func run() {
@@ -70,7 +72,7 @@ struct StoreLoop {
   private mutating func checkGoal() {
     guard let offsets = try? warehouse.progress(), goal?.isReached(offsets) == true else { return }
     goal = nil
-    worker.post(.drain)
+    workers.drain()
   }
 }
 

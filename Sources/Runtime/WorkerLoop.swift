@@ -13,8 +13,10 @@ enum WorkerMessage {
   case drain
 }
 
-/// The thread that owns the partitions: it folds their events, writes the journal, and hands everything else on.
+/// A thread that owns partitions: it folds their events, writes their journal, and hands everything else on. It shares
+/// nothing with the other workers of its instance.
 struct WorkerLoop {
+  let number: Int
   let instance: Instance
   let inbox: Mailbox<WorkerMessage>
   let store: Mailbox<StoreRequest>
@@ -27,9 +29,10 @@ struct WorkerLoop {
   private var lastTick: Milliseconds = 0
 
   init(
-    instance: Instance, journal: Journal?, inbox: Mailbox<WorkerMessage>, store: Mailbox<StoreRequest>, poller: Mailbox<ConsumerCommand>,
+    number: Int, instance: Instance, journal: Journal?, inbox: Mailbox<WorkerMessage>, store: Mailbox<StoreRequest>, poller: Mailbox<ConsumerCommand>,
     shared: SharedStatus, endsOnAlert: Bool, say: @escaping @Sendable (Severity, String) -> Void
   ) {
+    self.number = number
     self.instance = instance
     worker = InstanceWorker(instance: instance, journal: journal, endsOnAlert: endsOnAlert, stopwatch: { Clock.threadNanoseconds() }) { order in
       switch order {
@@ -68,16 +71,10 @@ struct WorkerLoop {
   }
 
   private func publish() {
-    let statistics = instance.statistics
-    let partitions = instance.partitionCount
-    let journalNanoseconds = worker.journalNanoseconds
-    let journalBytes = worker.writer.journal?.bytesOnDisk ?? 0
-    shared.update {
-      $0.statistics = statistics
-      $0.partitions = partitions
-      $0.journalNanoseconds = journalNanoseconds
-      $0.journalBytes = journalBytes
-    }
+    shared.publish(
+      WorkerStatus(
+        statistics: instance.statistics, partitions: instance.partitionCount, journalNanoseconds: worker.journalNanoseconds,
+        journalBytes: worker.writer.journal?.bytesOnDisk ?? 0), of: number)
   }
 
   private mutating func handle(_ message: WorkerMessage) {
@@ -99,7 +96,8 @@ struct WorkerLoop {
     case .records(let set):
       if !hasRecords {
         hasRecords = true
-        shared.update { $0.firstRecords = Clock.nanoseconds() }
+        let now = Clock.nanoseconds()
+        shared.update { if $0.firstRecords == 0 { $0.firstRecords = now } }
       }
       let records = Records(
         count: set.count, payloads: set.payloads, payloadLengths: set.payloadLengths, keys: set.keys, keyLengths: set.keyLengths,
@@ -110,9 +108,7 @@ struct WorkerLoop {
     case .revoked(let partitions): worker.handle(.revoked(partitions.map(PartitionID.init)), now: now)
     case .lost(let partitions): worker.handle(.lost(partitions.map(PartitionID.init)), now: now)
     case .offsetOutOfRange(let at, let reason): worker.handle(.offsetOutOfRange(PartitionID(at), reason), now: now)
-    case .topicMissing(let topic): say(.warning, "topic \(topic) does not exist yet: waiting for it")
-    case .error(let text): say(.warning, "Kafka: \(text)")
-    case .fatal(let text): poller.post(.failed(.refused("Kafka: \(text)")))
+    case .topicMissing, .error, .fatal: preconditionFailure("what concerns no partition stays with the polling thread")
     }
   }
 }
