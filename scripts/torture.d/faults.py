@@ -102,22 +102,44 @@ def journal_cut(world, dice):
 
 
 def disk_full(world, dice):
+    """The disk is full under a running instance, or when one without a journal starts."""
     with victim(world, dice, "disk_lock") as slot:
         if not slot.has_own_disk:
             return None
-        since = slot.process.log_size()
-        slot.fill_disk()
         try:
-            # The segment in use has room left: it may take a while until the next one does not fit.
-            if not slot.says("the journal takes no records", since, 12) or not slot.is_up:
-                return None
-            seconds = dice.uniform(1, 4)
-            time.sleep(seconds)
+            return full_at_start(slot, dice) if dice.random() < 0.5 else full_while_running(world, slot, dice)
         finally:
             slot.free_disk()
             time.sleep(2)
             slot.may_be_full = False
-        return f"the disk of {slot.name} was full; freed {seconds:.1f} s after it said so"
+
+
+def full_while_running(world, slot, dice):
+    since = slot.process.log_size()
+    slot.fill_disk()
+    # The segment in use has room left: it takes a while until the next one does not fit.
+    if not slot.says("the journal takes no records", since, min(30, world.seconds_left())):
+        return None
+    seconds = dice.uniform(1, 5)
+    time.sleep(seconds)
+    return f"the disk of {slot.name} was full; freed {seconds:.1f} s after it said so"
+
+
+def full_at_start(slot, dice):
+    with held(slot.lock):
+        slot.kill()
+        slot.delete_journal()
+        slot.fill_disk()
+        slot.start()
+        code = slot.process.wait(10)
+        if code != 75:
+            slot.world.differ(f"{slot.name} started on a full disk: exit code {code}, expected 75: {slot.last_words()}")
+        seconds = dice.uniform(0, 3)
+        time.sleep(seconds)
+        slot.free_disk()
+        if code is not None:
+            slot.start()
+        return f"{slot.name} killed, journal deleted, disk full: it ended with 75; freed after {seconds:.1f} s, started again"
 
 
 # PostgreSQL.

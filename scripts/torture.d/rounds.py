@@ -55,6 +55,7 @@ class Round:
             for slot in world.slots[:3]:
                 slot.start()
             self.begin = time.monotonic()
+            world.faults_end = self.begin + self.fault_seconds
             world.start_load()
             self.torture()
             self.calm()
@@ -86,7 +87,7 @@ class Round:
             thread = threading.Thread(target=self.carry_out, args=(fault,), daemon=True)
             thread.start()
             threads.append(thread)
-        while time.monotonic() < self.begin + self.fault_seconds or any(t.is_alive() for t in threads):
+        while any(thread.is_alive() for thread in threads):
             self.watch()
             time.sleep(0.1)
 

@@ -43,7 +43,7 @@ class World:
         else:
             self.broker = Broker(self.binary, f"{self.directory}/broker.log", self.partitions, shape["brokers"], self.topic)
         self.postgres_proxy = PostgresProxy(self.loop, self.server.port)
-        self.kafka_proxies = KafkaProxies(self.loop, self.broker.servers) if is_local(self.broker.servers) else None
+        self.kafka_proxies = KafkaProxies(self.loop, self.broker.servers, spares_joins=not campaign.kafka) if is_local(self.broker.servers) else None
         self.kafka_target = self.kafka_proxies.servers if self.kafka_proxies else self.broker.servers
         self.postgres_target = checks.target(self.server, self.database, self.postgres_proxy.port)
         self.kafka_settings = [
@@ -71,6 +71,10 @@ class World:
         done = subprocess.run([self.binary, *arguments], capture_output=True, text=True, stdin=subprocess.DEVNULL)
         if done.returncode != 0:
             raise RuntimeError(f"tidemark {' '.join(arguments)}: exit code {done.returncode}: {done.stderr}")
+
+    def seconds_left(self):
+        """Until the time of faults is over."""
+        return max(0.0, self.faults_end - time.monotonic())
 
     # Load.
 
