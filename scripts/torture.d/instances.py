@@ -91,6 +91,8 @@ class Slot:
         while time.monotonic() < end:
             if text in self.process.messages(since):
                 return True
+            if self.process.code is not None:
+                return False
             time.sleep(0.1)
         return False
 

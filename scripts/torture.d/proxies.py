@@ -182,7 +182,9 @@ class PostgresProxy(Proxy):
                 await asyncio.sleep(self.trap_seconds)
                 server.write(message)
                 await server.drain()
-                await asyncio.sleep(0.2)
+                self.sprung.set()
+                # Its answer finds no client, which ends this connection.
+                await asyncio.sleep(1)
             server.transport.abort()
             self.sprung.set()
             return None
