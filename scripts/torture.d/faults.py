@@ -4,6 +4,7 @@ two of them cannot have at once is locked.
 """
 import contextlib
 import random
+import signal
 import time
 
 from instances import SESSION_SECONDS
@@ -66,6 +67,36 @@ def terminated(world, dice):
         time.sleep(dice.uniform(0, 1))
         slot.start()
         return f"{slot.name} drained in {took:.1f} s, started again"
+
+
+def ended_in_a_hurry(world, dice):
+    """Something comes on top of the drain: a second SIGTERM, which ends it at once with 130, or a kill -9."""
+    with victim(world, dice) as slot:
+        slot.should_run = False
+        young, kills = slot.process.age < 2, dice.random() < 0.5
+        slot.process.send(signal.SIGTERM)
+        time.sleep(dice.choice([0.05, 0.2, 0.6]))
+        slot.process.send(signal.SIGKILL if kills else signal.SIGTERM)
+        code = slot.process.wait(15)
+        # The first may have been enough by then; before it listens to signals, one ends it.
+        if code not in (0, 130, -signal.SIGKILL) and not (young and code == -signal.SIGTERM) and not (code == 75 and slot.may_be_full):
+            world.differ(f"{slot.name} ended with exit code {code} after two signals: {slot.last_words()}")
+            slot.process.kill()
+        slot.start()
+        return f"{slot.name} told to drain, then {'killed' if kills else 'told again'}: exit code {code}, started again"
+
+
+def all_killed(world, dice):
+    """A power cut: every instance at once."""
+    with contextlib.ExitStack() as stack:
+        for slot in world.slots[:3]:
+            stack.enter_context(held(slot.lock, 10))
+        for slot in world.slots[:3]:
+            slot.kill()
+        time.sleep(dice.uniform(0, 2))
+        for slot in world.slots[:3]:
+            slot.start()
+        return "all instances killed at once, started again"
 
 
 def joined_and_left(world, dice):
@@ -188,7 +219,8 @@ def postgres_slow(world, dice):
 
 def postgres_held(world, dice):
     with held(world.postgres_net_lock):
-        seconds, cuts = dice.uniform(2, 9), dice.random() < 0.5
+        # Beyond 10 s PostgreSQL itself gives up on a transaction whose client says nothing.
+        seconds, cuts = dice.uniform(11, 14) if dice.random() < 0.25 else dice.uniform(2, 8), dice.random() < 0.5
         world.postgres_proxy.hold()
         time.sleep(seconds)
         if cuts:
@@ -291,7 +323,10 @@ def coordinator_moved(world, dice):
         return f"the group's coordinator is broker {number}" if world.broker.order(f"coordinator {world.group} {number}") else None
 
 
-PROCESSES = {"kill -9": kill_9, "SIGSTOP, SIGCONT": stopped, "SIGTERM, restart": terminated, "fourth instance": joined_and_left}
+PROCESSES = {
+    "kill -9": kill_9, "SIGSTOP, SIGCONT": stopped, "SIGTERM, restart": terminated, "fourth instance": joined_and_left,
+    "SIGTERM, SIGTERM": ended_in_a_hurry, "all killed": all_killed,
+}
 JOURNALS = {"journal deleted": journal_deleted, "journal cut": journal_cut}
 DISKS = {"disk full": disk_full}
 POSTGRES = {
