@@ -26,14 +26,14 @@ def held(lock, seconds=5):
 
 
 @contextlib.contextmanager
-def victim(world, dice, lock="lock"):
-    """A slot that no other fault plays with: the drawn one, or the next that is free."""
+def victim(world, dice, lock="lock", needs_journal=False):
+    """A slot that no other fault plays with: the drawn one, or the next that is free and serves."""
     first = dice.randrange(3)
     for turn in range(40):
         slot = world.slots[(first + turn) % 3]
         if getattr(slot, lock).acquire(blocking=False):
             try:
-                if slot.is_up:
+                if slot.is_up and (slot.journal_sync or not needs_journal):
                     yield slot
                     return
             finally:
@@ -117,7 +117,7 @@ def joined_and_left(world, dice):
 
 
 def journal_deleted(world, dice):
-    with victim(world, dice) as slot:
+    with victim(world, dice, needs_journal=True) as slot:
         slot.kill()
         slot.delete_journal()
         slot.start()
@@ -125,7 +125,7 @@ def journal_deleted(world, dice):
 
 
 def journal_cut(world, dice):
-    with victim(world, dice) as slot:
+    with victim(world, dice, needs_journal=True) as slot:
         slot.kill()
         count = slot.cut_journal(1.0 if dice.random() < 0.15 else dice.random() ** 2)
         slot.start()
@@ -134,7 +134,7 @@ def journal_cut(world, dice):
 
 def disk_full(world, dice):
     """The disk is full under a running instance, or when one without a journal starts."""
-    with victim(world, dice, "disk_lock") as slot:
+    with victim(world, dice, "disk_lock", needs_journal=True) as slot:
         if not slot.has_own_disk:
             return None
         try:

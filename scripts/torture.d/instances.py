@@ -16,8 +16,8 @@ LONGEST_DRAIN = 25.0
 class Slot:
     """One instance's place: data directory, log, process. A fault that plays with it holds `lock`."""
 
-    def __init__(self, world, name, flush_interval):
-        self.world, self.name, self.flush_interval = world, name, flush_interval
+    def __init__(self, world, name, flush_interval, journal_sync):
+        self.world, self.name, self.flush_interval, self.journal_sync = world, name, flush_interval, journal_sync
         self.lock, self.disk_lock = threading.Lock(), threading.Lock()
         self.disk = f"{world.directory}/disk-{name}"
         self.data = f"{self.disk}/data"
@@ -29,7 +29,8 @@ class Slot:
     def start(self):
         world = self.world
         arguments = ["run", "--topology", world.topology, "--data-dir", self.data, "--instance", self.name, "--group", world.group]
-        arguments += ["--flush-interval", self.flush_interval, "--journal-segment", "1", "--journal-sync", "200ms"]
+        arguments += ["--flush-interval", self.flush_interval, "--batch", str(world.shape["batch"])]
+        arguments += ["--journal-segment", "1", "--journal-sync", self.journal_sync] if self.journal_sync else ["--no-journal"]
         for setting in world.kafka_settings:
             arguments += ["--kafka-set", setting]
         environment = {"TIDEMARK_KAFKA": world.kafka_target, "TIDEMARK_POSTGRES": world.postgres_target}

@@ -26,6 +26,7 @@ def shape_of(seed, number, seconds, rate, partitions):
     return {
         "topology": ["product-events", "brief"][number % 2], "strategy": dice.choice(["cooperative-sticky", "cooperative-sticky", "range"]),
         "brokers": dice.choice([1, 3]), "partitions": partitions, "flush": [dice.choice(["100ms", "300ms", "1s"]) for _ in range(4)],
+        "journal": [dice.choice(["200ms", "200ms", "always", "never", None]) for _ in range(4)], "batch": dice.choice([4096, 4096, 50]),
         "events": seconds * rate, "rate": rate, "seconds": seconds, "users": dice.choice([200, 5000]), "seed": dice.getrandbits(32),
         "load": {"late": 0.01, "duplicates": 0.02, "invalid": 0.01, "far-future": 0.005, "tombstones": 0.005, "empty": 0.005},
     }
@@ -49,8 +50,8 @@ class Round:
         world = self.world = World(self.campaign, self.number, self.shape)
         shape = self.shape
         self.say(
-            f"topology {shape['topology']}, {shape['strategy']}, {shape['brokers']} brokers, {shape['events']:,} events at {shape['rate']}/s, "
-            f"flush {'/'.join(shape['flush'])}, {len(self.planned)} faults planned; logs in {world.directory}")
+            f"topology {shape['topology']}, {shape['strategy']}, {shape['brokers'] if not self.campaign.kafka else 'foreign'} brokers, {shape['events']:,} events at {shape['rate']}/s, "
+            f"flush {'/'.join(shape['flush'])}, journal {'/'.join(j or 'none' for j in shape['journal'])}, {len(self.planned)} faults planned; logs in {world.directory}")
         try:
             for slot in world.slots[:3]:
                 slot.start()

@@ -49,7 +49,7 @@ class World:
         self.kafka_settings = [
             "session.timeout.ms=3000", "heartbeat.interval.ms=500", "reconnect.backoff.max.ms=1000",
             f"partition.assignment.strategy={shape['strategy']}"]
-        self.slots = [Slot(self, name, flush) for name, flush in zip("abcd", shape["flush"])]
+        self.slots = [Slot(self, name, flush, sync) for name, flush, sync in zip("abcd", shape["flush"], shape["journal"])]
 
     def _write_topology(self, source):
         with open(source) as file:
