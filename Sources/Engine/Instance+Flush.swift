@@ -181,6 +181,7 @@ extension Instance {
       }
       if mutation.contains(.fencedGoesOn) { continue }
       task.phase = .fenced
+      task.fences += 1
       task.drop()
       effects.append(.say(.error, "fenced: \(id) belongs to another instance now (epoch above \(task.epoch.value)); its state is dropped here"))
       effects.append(.journal(.dropped(id, task.epoch)))
@@ -191,6 +192,7 @@ extension Instance {
   /// A flush of the partition is in the store up to `offset`.
   private func settled(_ task: PartitionTask, _ offset: Offset) {
     task.flushed = offset
+    task.fences = 0
     task.unflushedJournalBytes -= task.takenJournalBytes
     task.takenJournalBytes = 0
     effects.append(.journal(.flushed(task.id, task.epoch, offset)))

@@ -95,6 +95,38 @@ import Testing
     #expect(instance.statistics.fenced == 1)
   }
 
+  /// A zombie may wake up in the middle of taking partitions over, and fence their owner. The owner takes them back soon,
+  /// more patiently each time: the zombie is to hear first that it has lost them.
+  @Test func aFencedPartitionThatIsStillAssignedIsTakenBackSoonAndThenMorePatiently() throws {
+    let instance = instance { $0.flushInterval = 100; $0.reacquireAfter = 30_000; $0.reacquireFencedAfter = 5000 }
+    start(instance, [id])
+    var now: Milliseconds = 10
+    var next: Int64 = 0
+    /// Milliseconds from a fence to the acquisition that follows it.
+    func fenced(epoch: Int64) throws -> Milliseconds {
+      let request = try #require(flush(in: feed(instance, id, next..<(next + 5), now: now)))
+      _ = instance.handle(.flushFinished(request.id, .fenced([id])), now: now)
+      let begin = now
+      while now < begin + 100_000 {
+        now += 100
+        if instance.handle(.tick, now: now).contains(where: { if case .acquire([id]) = $0 { true } else { false } }) {
+          _ = instance.handle(.acquired(acquired(id, epoch: epoch, next: next), local: nil), now: now)
+          return now - begin
+        }
+      }
+      return now - begin
+    }
+    #expect((5000...10_100).contains(try fenced(epoch: 3)))
+    #expect((10_000...20_100).contains(try fenced(epoch: 5)))
+    #expect((20_000...40_100).contains(try fenced(epoch: 7)))
+    #expect((30_000...60_100).contains(try fenced(epoch: 9)))
+    now += 200
+    let good = try #require(flush(in: feed(instance, id, next..<(next + 5), now: now)))
+    _ = instance.handle(.flushFinished(good.id, .committed), now: now)
+    (now, next) = (now + 200, next + 5)
+    #expect((5000...10_100).contains(try fenced(epoch: 11)))
+  }
+
   @Test func partitionsPauseOverTheBudgetAndNothingIsDropped() throws {
     let instance = instance { $0.pendingBytes = 20_000; $0.eagerFlushBytes = 10_000 }
     start(instance, [id])
