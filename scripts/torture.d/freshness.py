@@ -25,7 +25,7 @@ class Sampler:
     def __init__(self, server, database):
         self.watcher = Watcher(server, database)
         self.samples = []  # (monotonic time, [age of each partition])
-        self.marks = {}
+        self.marks, self.worst = {}, (0.0, None, None)
         self.is_over = threading.Event()
         self.thread = threading.Thread(target=self._run, daemon=True)
         self.thread.start()
@@ -39,6 +39,8 @@ class Sampler:
             now = time.time()
             if self.marks:
                 self.samples.append((time.monotonic(), [now - w for w in self.marks.values()]))
+                partition = min(self.marks, key=self.marks.get)
+                self.worst = max(self.worst, (now - self.marks[partition], partition, time.strftime("%H:%M:%S")))
 
     def between(self, begin, end):
         return [age for at, ages in self.samples if begin <= at < end for age in ages]

@@ -134,7 +134,7 @@ class Round:
         if world.producer.code != 0:
             raise RuntimeError(f"generate ended with exit code {world.producer.code}: {world.producer.messages()}")
         self.during, self.after = world.sampler.between(self.begin, over), world.sampler.between(calm, loaded)
-        self.say(f"fresh {self.recovery:.1f} s after the last fault")
+        self.say("fresh {:.1f} s after the last fault; stalest: {:.1f} s, partition {} at {}".format(self.recovery, *world.sampler.worst))
 
     def standing(self):
         rows = self.world.watcher.patiently("SELECT partition, next_offset, end_offset, owner, epoch FROM tidemark.partition ORDER BY 1")
