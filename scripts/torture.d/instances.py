@@ -16,8 +16,8 @@ LONGEST_DRAIN = 25.0
 class Slot:
     """One instance's place: data directory, log, process. A fault that plays with it holds `lock`."""
 
-    def __init__(self, world, name, flush_interval, journal_sync):
-        self.world, self.name, self.flush_interval, self.journal_sync = world, name, flush_interval, journal_sync
+    def __init__(self, world, name, route, flush_interval, journal_sync):
+        self.world, self.name, self.route, self.flush_interval, self.journal_sync = world, name, route, flush_interval, journal_sync
         self.lock, self.disk_lock = threading.Lock(), threading.Lock()
         self.disk = f"{world.directory}/disk-{name}"
         self.data = f"{self.disk}/data"
@@ -33,7 +33,7 @@ class Slot:
         arguments += ["--journal-segment", "1", "--journal-sync", self.journal_sync] if self.journal_sync else ["--no-journal"]
         for setting in world.kafka_settings:
             arguments += ["--kafka-set", setting]
-        environment = {"TIDEMARK_KAFKA": world.kafka_target, "TIDEMARK_POSTGRES": world.postgres_target}
+        environment = {"TIDEMARK_KAFKA": self.route.kafka_target, "TIDEMARK_POSTGRES": self.route.postgres_target}
         self.process = Tidemark(world.binary, arguments, self.log, environment)
         self.starts += 1
         self.should_run = True

@@ -1,4 +1,4 @@
-"""TCP proxies between the instances and the two servers: they cut, delay, hold back, and know a COMMIT when they see one.
+"""TCP proxies between each instance and the two servers: they cut, delay, hold back, and know a COMMIT when they see one.
 
 A proxy forwards whole protocol messages, so that what it withholds is exactly what it means to. One event loop in a thread
 of its own serves all of them; the methods that switch faults on and off may be called from any thread.
@@ -140,28 +140,31 @@ class Proxy:
         self.loop.call(work())
 
 
-class PostgresProxy(Proxy):
-    """Knows messages: type, length, body; the first one from a client has no type. (The clients ask for no TLS.)
+class Trap:
+    """What happens to the next COMMIT that comes by, once:
 
-    `trap` is what happens to the next COMMIT of anybody, once:
       answer    the server has committed, its answer is not passed on: the connection is cut
       silence   the same, but the connection says nothing for a while before it is cut
       request   the COMMIT is not passed on: both sides are cut, and the server rolls back
       late      the client is cut at once, the COMMIT reaches the server a while later
     """
 
+    def __init__(self, kind, seconds):
+        self.waits_for_request, self.kind, self.seconds = kind in ("request", "late"), kind, seconds
+        self.is_open, self.sprung = True, threading.Event()
+
+    def catches(self, message, from_client):
+        if not self.is_open or from_client != self.waits_for_request:
+            return False
+        return message[:1] == (b"Q" if from_client else b"C") and message[5:] == b"COMMIT\0"
+
+
+class PostgresProxy(Proxy):
+    """Knows messages: type, length, body; the first one from a client has no type. (The clients ask for no TLS.)"""
+
     def __init__(self, loop, port, name="postgres"):
-        self.trap, self.sprung = None, threading.Event()
-        self.trap_seconds = 0.0
-        super().__init__(loop, port, name)
-
-    def set_trap(self, kind, seconds):
-        self.sprung.clear()
-        self.trap_seconds = seconds
-        self.trap = kind
-
-    def disarm(self):
         self.trap = None
+        super().__init__(loop, port, name)
 
     async def read(self, reader, from_client, is_first):
         if from_client and is_first:
@@ -172,30 +175,23 @@ class PostgresProxy(Proxy):
 
     async def inspect(self, connection, message, from_client):
         trap = self.trap
-        if trap is None:
+        if trap is None or not trap.catches(message, from_client):
             return message
-        if from_client and trap in ("request", "late") and message[:1] == b"Q" and message[5:] == b"COMMIT\0":
-            self.trap = None
-            client, server = connection.writers
+        trap.is_open = False
+        client, server = connection.writers
+        if trap.kind == "late":
             client.transport.abort()
-            if trap == "late":
-                await asyncio.sleep(self.trap_seconds)
-                server.write(message)
-                await server.drain()
-                self.sprung.set()
-                # Its answer finds no client, which ends this connection.
-                await asyncio.sleep(1)
-            server.transport.abort()
-            self.sprung.set()
-            return None
-        if not from_client and trap in ("answer", "silence") and message[:1] == b"C" and message[5:] == b"COMMIT\0":
-            self.trap = None
-            self.sprung.set()
-            if trap == "silence":
-                await asyncio.sleep(self.trap_seconds)
-            connection.abort()
-            return None
-        return message
+            await asyncio.sleep(trap.seconds)
+            server.write(message)
+            await server.drain()
+            trap.sprung.set()
+            # Its answer finds no client, which ends this connection.
+            await asyncio.sleep(1)
+        elif trap.kind == "silence":
+            await asyncio.sleep(trap.seconds)
+        trap.sprung.set()
+        connection.abort()
+        return None
 
 
 class KafkaProxies:
@@ -212,8 +208,24 @@ class KafkaProxies:
         host = servers.split(",")[0].rsplit(":", 1)[0]
         self.servers = ",".join(f"{host}:{p.port}" for p in self.proxies)
 
-    def each(self, method, *arguments):
-        return [getattr(p, method)(*arguments) for p in self.proxies]
+    def cut(self, share=1.0):
+        return sum(p.cut(share) for p in self.proxies)
+
+    def slow(self, seconds):
+        for proxy in self.proxies:
+            proxy.slow(seconds)
+
+    def hold(self):
+        for proxy in self.proxies:
+            proxy.hold()
+
+    def release(self):
+        for proxy in self.proxies:
+            proxy.release()
+
+    def close(self):
+        for proxy in self.proxies:
+            proxy.close()
 
 
 class KafkaProxy(Proxy):

@@ -8,6 +8,7 @@ import time
 import checks
 import faults
 from freshness import summary
+from occasions import Busy
 from processes import crash_lines, line_class
 from world import World
 
@@ -25,7 +26,7 @@ def shape_of(seed, number, seconds, rate, partitions):
     dice = random.Random(f"{seed}/{number}/shape")
     return {
         "topology": ["product-events", "brief"][number % 2], "strategy": dice.choice(["cooperative-sticky", "cooperative-sticky", "range"]),
-        "brokers": dice.choice([1, 3]), "partitions": partitions, "flush": [dice.choice(["100ms", "300ms", "1s"]) for _ in range(4)],
+        "brokers": dice.choice([1, 3, 3]), "partitions": partitions, "flush": [dice.choice(["100ms", "300ms", "1s"]) for _ in range(4)],
         "journal": [dice.choice(["200ms", "200ms", "always", "never", None]) for _ in range(4)], "batch": dice.choice([4096, 4096, 50]),
         "events": seconds * rate, "rate": rate, "seconds": seconds, "users": dice.choice([200, 5000]), "seed": dice.getrandbits(32),
         "load": {"late": 0.01, "duplicates": 0.02, "invalid": 0.01, "far-future": 0.005, "tombstones": 0.005, "empty": 0.005},
@@ -96,7 +97,7 @@ class Round:
         begin = time.monotonic() - self.begin
         try:
             words = faults.ALL[fault.kind](self.world, fault.dice)
-        except faults.Busy:
+        except Busy:
             words = None
         except Exception as error:  # A fault that cannot be carried out is a mistake of this test, and is to be seen.
             self.world.differ(f"the test itself: {fault.kind}: {type(error).__name__}: {error}")

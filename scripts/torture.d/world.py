@@ -29,8 +29,9 @@ class World:
         self.database, self.topic = f"round_{number}", f"torture-{campaign.name}-{number}"
         self.group = f"torture-{campaign.name}-{number}"
         self.differences, self.drains, self.difference_lock = [], [], threading.Lock()
-        for name in ("postgres_lock", "postgres_net_lock", "trap_lock", "kafka_net_lock", "broker_lock", "producer_lock"):
+        for name in ("postgres_lock", "trap_lock", "broker_lock", "producer_lock"):
             setattr(self, name, threading.Lock())
+        self.net_locks = {"postgres": threading.Lock(), "kafka": threading.Lock()}
         self.producer = self.sampler = None
         self.topology = self._write_topology(TOPOLOGIES[shape["topology"]])
         admin = Client(self.server.port, "postgres")
@@ -42,14 +43,11 @@ class World:
             self.broker = ForeignBroker(campaign.kafka)
         else:
             self.broker = Broker(self.binary, f"{self.directory}/broker.log", self.partitions, shape["brokers"], self.topic)
-        self.postgres_proxy = PostgresProxy(self.loop, self.server.port)
-        self.kafka_proxies = KafkaProxies(self.loop, self.broker.servers, spares_joins=not campaign.kafka) if is_local(self.broker.servers) else None
-        self.kafka_target = self.kafka_proxies.servers if self.kafka_proxies else self.broker.servers
-        self.postgres_target = checks.target(self.server, self.database, self.postgres_proxy.port)
+        self.routes = [Route(self, spares_joins=not campaign.kafka) for _ in shape["flush"]]
         self.kafka_settings = [
             "session.timeout.ms=3000", "heartbeat.interval.ms=500", "reconnect.backoff.max.ms=1000",
             f"partition.assignment.strategy={shape['strategy']}"]
-        self.slots = [Slot(self, name, flush, sync) for name, flush, sync in zip("abcd", shape["flush"], shape["journal"])]
+        self.slots = [Slot(self, *all) for all in zip("abcd", self.routes, shape["flush"], shape["journal"])]
 
     def _write_topology(self, source):
         with open(source) as file:
@@ -118,10 +116,25 @@ class World:
         if self.sampler:
             self.sampler.close()
         self.watcher.close()
-        self.postgres_proxy.close()
-        if self.kafka_proxies:
-            self.kafka_proxies.each("close")
+        for route in self.routes:
+            route.close()
         self.broker.close()
+
+
+class Route:
+    """One instance's way to both servers. A broker that is not on the loopback is reached without a proxy."""
+
+    def __init__(self, world, spares_joins):
+        self.postgres = PostgresProxy(world.loop, world.server.port)
+        self.postgres_target = checks.target(world.server, world.database, self.postgres.port)
+        servers = world.broker.servers
+        self.kafka = KafkaProxies(world.loop, servers, spares_joins) if is_local(servers) else None
+        self.kafka_target = self.kafka.servers if self.kafka else servers
+
+    def close(self):
+        self.postgres.close()
+        if self.kafka:
+            self.kafka.close()
 
 
 def is_local(servers):
