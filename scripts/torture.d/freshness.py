@@ -25,7 +25,7 @@ class Sampler:
     def __init__(self, server, database):
         self.watcher = Watcher(server, database)
         self.samples = []  # (monotonic time, [age of each partition])
-        self.marks, self.worst = {}, (0.0, None, None)
+        self.began, self.marks, self.worst = time.time(), {}, (0.0, None, None)
         self.is_over = threading.Event()
         self.thread = threading.Thread(target=self._run, daemon=True)
         self.thread.start()
@@ -37,7 +37,10 @@ class Sampler:
             except PostgresError:
                 pass
             now = time.time()
-            if self.marks:
+            if not self.marks:
+                # Nothing is visible yet: as old as the first event.
+                self.samples.append((time.monotonic(), [now - self.began]))
+            else:
                 self.samples.append((time.monotonic(), [now - w for w in self.marks.values()]))
                 partition = min(self.marks, key=self.marks.get)
                 self.worst = max(self.worst, (now - self.marks[partition], partition, time.strftime("%H:%M:%S")))

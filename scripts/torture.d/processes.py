@@ -6,16 +6,15 @@ import subprocess
 import threading
 import time
 
-CRASH = re.compile(r"fatal error|Fatal error|Illegal instruction|Segmentation|SIGSEGV|SIGABRT|\bpanic\b|Assertion|assert|Backtrace|💣|\*\*\* ", re.I)
+CRASH = re.compile(r"fatal error|illegal instruction|segmentation|sigsegv|sigabrt|\bpanic\b|assertion|backtrac|program crashed", re.I)
 
 
 class Tidemark:
     """One process. `log` holds its standard error."""
 
     def __init__(self, binary, arguments, log, environment, output=subprocess.DEVNULL, stdin=subprocess.DEVNULL):
-        self.log, self.started, self.name = log, time.monotonic(), arguments[0]
+        self.log, self.started = log, time.monotonic()
         surroundings = dict(os.environ, TIDEMARK_PARENT=str(os.getpid()), **environment)
-        # Someone who wants to see more of it may.
         with open(log, "ab") as errors:
             self.process = subprocess.Popen(
                 [binary] + arguments, stdin=stdin, stdout=output, stderr=errors, env=surroundings, start_new_session=True)
@@ -97,6 +96,10 @@ class Broker:
                     return True
                 time.sleep(0.01)
             return False
+
+    def last_words(self):
+        """Why it ended, as far as it says so."""
+        return f"exit code {self.tidemark.code}, {' / '.join(crash_lines(self.tidemark.messages())[:1]) or 'no words'}"
 
     def close(self):
         if self.is_alive:
