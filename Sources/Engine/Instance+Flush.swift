@@ -147,15 +147,16 @@ extension Instance {
       }
       effects.append(.acknowledge(offsets))
     case .failed(let reason):
-      ended.retryAt = now + jitter(min(100 << Milliseconds(min(ended.attempts, 6)), 5000))
+      ended.retryAt = now + backoff(ended)
       ended.retryResolves = false
       flight = ended
       if ended.attempts == 0 || ended.attempts % 10 == 0 { effects.append(.say(.warning, "flush \(id) failed, trying again: \(reason)")) }
     case .unknown(let reason):
-      ended.retryAt = now + jitter(100)
+      let isNews = !ended.retryResolves || ended.attempts % 10 == 0
+      ended.retryAt = now + backoff(ended)
       ended.retryResolves = true
       flight = ended
-      effects.append(.say(.warning, "the end of flush \(id) is unknown (\(reason)): reading the offset rows"))
+      if isNews { effects.append(.say(.warning, "the end of flush \(id) is unknown (\(reason)): reading the offset rows")) }
     case .fenced(let partitions):
       flight = nil
       fence(ended.request.parts.filter { partitions.contains($0.partition) })
@@ -169,6 +170,9 @@ extension Instance {
       effects.append(.fail("PostgreSQL refuses the flush: \(reason)"))
     }
   }
+
+  /// 0.1 s at first, doubled with each attempt up to 5 s; PostgreSQL may be away for hours.
+  private func backoff(_ flight: Flight) -> Milliseconds { jitter(min(100 << Milliseconds(min(flight.attempts, 6)), 5000)) }
 
   private func fence(_ parts: [FlushRequest.Part]) {
     for part in parts {

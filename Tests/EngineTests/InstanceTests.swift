@@ -79,6 +79,30 @@ import Testing
     #expect(next.parts[0].delta.from == Offset(10))
   }
 
+  /// PostgreSQL may stay away after a COMMIT without an answer: it is asked again and again, more and more rarely, and not
+  /// every attempt is worth a line.
+  @Test func anUnknownCommitIsAskedForPatientlyWhilePostgreSQLIsAway() throws {
+    let instance = instance()
+    start(instance, [id])
+    let request = try #require(flush(in: feed(instance, id, 0..<10, now: 0)))
+    var effects = instance.handle(.flushFinished(request.id, .unknown("connection reset")), now: 0)
+    var (resolves, warnings) = ([Milliseconds](), 0)
+    for now in stride(from: Milliseconds(0), to: 600_000, by: 10) {
+      effects += instance.handle(.tick, now: now)
+      if effects.contains(where: { if case .resolve = $0 { true } else { false } }) {
+        resolves.append(now)
+        effects += instance.handle(.flushFinished(request.id, .unknown("connection refused")), now: now)
+      }
+      warnings += effects.count { if case .say(.warning, _) = $0 { true } else { false } }
+      effects = []
+    }
+    #expect((60...150).contains(resolves.count), "\(resolves.count) attempts in ten minutes")
+    #expect((2...20).contains(warnings), "\(warnings) warnings in ten minutes")
+    #expect(resolves[0] <= 200 && resolves[1] <= 600)
+    #expect(zip(resolves, resolves.dropFirst()).allSatisfy { $1 - $0 <= 10_010 })
+    #expect(instance.handle(.flushFinished(request.id, .committed), now: 600_000).contains { if case .acknowledge = $0 { true } else { false } })
+  }
+
   @Test func aFencedPartitionIsDroppedAndTheRestOfItsFlushGoesOn() throws {
     let instance = instance { $0.flushInterval = 1000 }
     start(instance, [id, other])
