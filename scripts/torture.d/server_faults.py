@@ -10,7 +10,7 @@ from proxies import Trap
 
 def postgres_crash(world, dice):
     with held(world.postgres_lock):
-        seconds = dice.uniform(0, 3)
+        seconds = dice.uniform(12, 20) if dice.random() < 0.2 else dice.uniform(0, 3)
         world.server.crash()
         time.sleep(seconds)
         world.server.start()
