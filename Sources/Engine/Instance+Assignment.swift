@@ -38,7 +38,7 @@ extension Instance {
   func reacquire(_ now: Milliseconds) {
     var due: [PartitionID] = []
     for task in tasks.values.sorted(by: { $0.id < $1.id }) where (task.phase == .stopped || task.phase == .fenced) && task.drainBy == nil {
-      if task.reacquireAt == nil { task.reacquireAt = now + jitter(limits.reacquireAfter) }
+      if task.reacquireAt == nil { task.reacquireAt = now + jitter(patience(task)) }
       guard let at = task.reacquireAt, now >= at, !isInFlight(task.id), task.pending?.isEmpty ?? true else { continue }
       task.reacquireAt = nil
       task.phase = .acquiring
@@ -47,6 +47,11 @@ extension Instance {
       due.append(task.id)
     }
     if !due.isEmpty { acquire(due.sorted()) }
+  }
+
+  /// A zombie that wakes up while it takes partitions over fences their owner, who has to take them back before long.
+  private func patience(_ task: PartitionTask) -> Milliseconds {
+    task.phase == .fenced ? min(limits.reacquireAfter, limits.reacquireFencedAfter << Milliseconds(min(task.fences - 1, 8))) : limits.reacquireAfter
   }
 
   func isInFlight(_ id: PartitionID) -> Bool { flight?.request.parts.contains { $0.partition == id } ?? false }

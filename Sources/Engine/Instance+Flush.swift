@@ -147,15 +147,16 @@ extension Instance {
       }
       effects.append(.acknowledge(offsets))
     case .failed(let reason):
-      ended.retryAt = now + jitter(min(100 << Milliseconds(min(ended.attempts, 6)), 5000))
+      ended.retryAt = now + backoff(ended)
       ended.retryResolves = false
       flight = ended
       if ended.attempts == 0 || ended.attempts % 10 == 0 { effects.append(.say(.warning, "flush \(id) failed, trying again: \(reason)")) }
     case .unknown(let reason):
-      ended.retryAt = now + jitter(100)
+      let isNews = !ended.retryResolves || ended.attempts % 10 == 0
+      ended.retryAt = now + backoff(ended)
       ended.retryResolves = true
       flight = ended
-      effects.append(.say(.warning, "the end of flush \(id) is unknown (\(reason)): reading the offset rows"))
+      if isNews { effects.append(.say(.warning, "the end of flush \(id) is unknown (\(reason)): reading the offset rows")) }
     case .fenced(let partitions):
       flight = nil
       fence(ended.request.parts.filter { partitions.contains($0.partition) })
@@ -170,6 +171,9 @@ extension Instance {
     }
   }
 
+  /// 0.1 s at first, doubled with each attempt up to 5 s; PostgreSQL may be away for hours.
+  private func backoff(_ flight: Flight) -> Milliseconds { jitter(min(100 << Milliseconds(min(flight.attempts, 6)), 5000)) }
+
   private func fence(_ parts: [FlushRequest.Part]) {
     for part in parts {
       let id = part.partition
@@ -181,6 +185,7 @@ extension Instance {
       }
       if mutation.contains(.fencedGoesOn) { continue }
       task.phase = .fenced
+      task.fences += 1
       task.drop()
       effects.append(.say(.error, "fenced: \(id) belongs to another instance now (epoch above \(task.epoch.value)); its state is dropped here"))
       effects.append(.journal(.dropped(id, task.epoch)))
@@ -191,6 +196,7 @@ extension Instance {
   /// A flush of the partition is in the store up to `offset`.
   private func settled(_ task: PartitionTask, _ offset: Offset) {
     task.flushed = offset
+    task.fences = 0
     task.unflushedJournalBytes -= task.takenJournalBytes
     task.takenJournalBytes = 0
     effects.append(.journal(.flushed(task.id, task.epoch, offset)))

@@ -17,8 +17,11 @@ public struct InstanceLimits: Sendable {
   public var snapshotAfter = 64 << 20
   /// Records decoded at a time.
   public var batch = 4096
-  /// How long a stopped or fenced partition that is still assigned waits until it is taken over anew.
+  /// How long a stopped partition that is still assigned waits until it is taken over anew.
   public var reacquireAfter: Milliseconds = 30_000
+  /// The same for a fenced one, doubled each time that it is fenced again without a flush in between, up to `reacquireAfter`.
+  /// More than a heartbeat (3 s): a zombie must hear that it has lost the partition before it takes it from its owner.
+  public var reacquireFencedAfter: Milliseconds = 5000
   public init() {}
 
   /// The budgets of one of `count` instances that share them.
