@@ -1,0 +1,355 @@
+import Aggregation
+import Engine
+import Journal
+
+/// What the worker's thread is told.
+enum WorkerMessage {
+  case consumer(ConsumerEvent)
+  case acquired([AcquiredPartition])
+  case acquireFailed([PartitionID], String)
+  case flushFinished(UInt64, FlushOutcome)
+  case drain
+}
+
+/// One instance as a process: the runtime's three threads in virtual time around the real worker, engine and journal. It
+/// dies, stops and goes on as processes do; its disk outlives it.
+///
+/// Threads are served in turns by the world's scheduler; mailboxes between them are arrays. What the loops do is what
+/// `PollLoop`, `WorkerLoop`, `StoreLoop` and `InstanceRunner` do.
+final class SimulatedProcess {
+  unowned let world: World
+  let name: String
+  private(set) var life = 0
+  private(set) var isAlive = false
+  private var dice: Dice
+  private(set) var disk = SimulatedDisk()
+  private var oldDisk: SimulatedDisk?
+
+  // What dies with the process.
+  private var worker: InstanceWorker?
+  private var consumer: SimulatedConsumer?
+  private var store: StoreClient?
+  private var rebalance = Rebalance()
+  private var inbox: [WorkerMessage] = []
+  private var commands: [ConsumerCommand] = []
+  private var isWorkerAwake = false
+  private var lastTick: Int64 = 0
+  private var isOver = false
+  private var drainBy: Int64?
+  private var clockOffset: Int64 = 0
+  private var isStopped = false
+  private var deferred: [() -> Void] = []
+  private var ordersToCrash: Int?
+  private var isDying = false
+  private var polledAt: Int64 = 0
+  private var limits = InstanceLimits()
+
+  private static let directory = "journal"
+  private static let mostWaiting = 2
+  /// What one event adds to what is pending at most, bytes: a row of each aggregate, or its payload in quarantine.
+  private static let largestEvent = 900
+
+  init(_ world: World, number: Int) {
+    self.world = world
+    name = "instance-\(number)"
+    dice = Dice(world.scenario.seed, 100 + UInt64(number))
+  }
+
+  var isKafkaAway: Bool { (consumer?.isAwayUntil ?? 0) > world.now }
+  private var now: Int64 { world.now + clockOffset }
+
+  /// Plans something of this life of the process; while it is stopped, things wait.
+  func plan(after delay: Int64, life: Int? = nil, _ body: @escaping () -> Void) {
+    let life = life ?? self.life
+    world.plan(after: delay) { [unowned self] in
+      guard isAlive, life == self.life else { return }
+      if isStopped { deferred.append(body) } else { body() }
+    }
+  }
+
+  // MARK: Life
+
+  func start() {
+    guard !isAlive else { return }
+    life += 1
+    isAlive = true
+    clockOffset = dice.milliseconds(0, 1_000_000)
+    let journal: Journal?
+    do { journal = try openJournal() } catch {
+      world.trace { "\(self.name): cannot open the journal: \(error)" }
+      // What an operator does, as the error says: PostgreSQL and Kafka hold all that is needed.
+      if error.kind == .corrupt {
+        if !disk.isSuspect { world.fail("\(name): a journal that nothing damaged is refused: \(error)") }
+        disk = SimulatedDisk()
+      }
+      isAlive = false
+      return world.plan(after: dice.milliseconds(200, 2000)) { [unowned self] in start() }
+    }
+    limits = world.limits(&dice)
+    let instance = Instance(plan: world.plan, seed: 7, limits: limits, dice: dice.next())
+    instance.mutation = world.mutant?.mutation ?? []
+    world.trace { "\(self.name): starts, life \(self.life)" }
+    worker = InstanceWorker(instance: instance, journal: journal, endsOnAlert: false) { [unowned self] in take($0) }
+    consumer = SimulatedConsumer(world, name, Dice(dice.next()))
+    store = StoreClient(self, Dice(dice.next()))
+    rebalance = Rebalance()
+    lastTick = now
+    polledAt = world.now
+    poll()
+    tick(every: dice.milliseconds(20, 80))
+    heartbeat()
+  }
+
+  private func openJournal() throws(JournalError) -> Journal? {
+    let options = JournalOptions(
+      segmentBytes: world.journalSegment, sync: dice.pick([.always, .interval(milliseconds: 200), .interval(milliseconds: 1000), .never]))
+    let journal = try Journal(
+      directory: Self.directory, identity: JournalIdentity(fingerprint: "f", seed: 7), options: options, storage: disk)
+    for line in journal.openingReport { world.trace { "\(self.name): journal: \(line)" } }
+    return journal
+  }
+
+  /// kill -9, or the power: nothing of the process is left but its files and what it has sent.
+  func kill(power: Bool) {
+    guard isAlive else { return }
+    world.trace { "\(self.name): \(power ? "the power goes" : "killed")" }
+    disk.die()
+    store?.die()
+    end()
+    if power { world.count(.powerLoss) }
+    if disk.diedInWrite { world.count(.shortWrite) }
+    let before = power ? disk.restarted(&dice) : disk.restarted()
+    if world.strikes(.journalOfOldTimes, 600, &dice), let old = oldDisk {
+      disk = old.restarted()
+    } else if world.strikes(.journalGone, 600, &dice) {
+      disk = SimulatedDisk()
+    } else {
+      disk = before
+    }
+    if dice.chance(3000) { oldDisk = before.restarted() }
+    if world.scenario.faults.contains(.flippedBit), !world.isQuiet, dice.chance(2000), disk.flipBit(&dice) { world.count(.flippedBit) }
+    world.plan(after: dice.milliseconds(100, 4000)) { [unowned self] in start() }
+  }
+
+  private func end() {
+    isAlive = false
+    worker = nil
+    consumer = nil
+    store = nil
+    inbox = []
+    commands = []
+    deferred = []
+    isWorkerAwake = false
+    isOver = false
+    drainBy = nil
+    isStopped = false
+    ordersToCrash = nil
+    isDying = false
+  }
+
+  /// SIGTERM.
+  func drain() {
+    guard isAlive, drainBy == nil else { return }
+    world.trace { "\(self.name): told to drain" }
+    drainBy = world.now + 30_000
+    post(.drain)
+  }
+
+  /// SIGSTOP and, later, SIGCONT.
+  func stop(_ span: Int64) {
+    guard isAlive, !isStopped else { return }
+    world.trace { "\(self.name): stopped for \(span) ms" }
+    isStopped = true
+    let life = life
+    world.plan(after: span) { [unowned self] in
+      guard isAlive, life == self.life else { return }
+      world.trace { "\(self.name): goes on" }
+      isStopped = false
+      let waiting = deferred
+      deferred = []
+      for body in waiting where isAlive && life == self.life { body() }
+    }
+  }
+
+  func jumpClock(_ span: Int64) { clockOffset += span }
+  func crashSoon(orders: Int) { ordersToCrash = orders }
+  func crashSoon(diskSteps: Int) { disk.stepsToCrash = diskSteps }
+  func loseKafka(_ span: Int64) { consumer?.isAwayUntil = world.now + span }
+  func failNextSync() { disk.syncFails = true }
+  /// What was planned and has not struck does not strike any more.
+  func calm() {
+    ordersToCrash = nil
+    disk.stepsToCrash = nil
+    disk.syncFails = false
+    consumer?.isAwayUntil = 0
+  }
+  func limitDisk(_ bytes: Int?) { disk.capacity = bytes }
+
+  // MARK: The polling thread
+
+  private func heartbeat() {
+    consumer?.heartbeat()
+    plan(after: 1000) { [unowned self] in heartbeat() }
+  }
+
+  private func poll() {
+    guard let consumer, !isOver else { return }
+    if let drainBy, world.now > drainBy {
+      world.trace { "\(self.name): the drain took too long" }
+      return finish()
+    }
+    // Still no room for a minute: librdkafka is polled before it takes this instance for dead.
+    if inbox.count <= Self.mostWaiting * 2 || world.now - polledAt > 60_000 {
+      polledAt = world.now
+      for event in consumer.poll() {
+        note(event)
+        post(.consumer(event))
+      }
+    }
+    for command in commands where !isOver {
+      commands.removeFirst()
+      perform(rebalance.calls(for: command))
+    }
+    if isOver { finish() } else { plan(after: dice.milliseconds(5, 40)) { [unowned self] in poll() } }
+  }
+
+  private func note(_ event: ConsumerEvent) {
+    switch event {
+    case .assigned(let ids):
+      world.trace { "\(self.name): assigned \(ids)" }
+      let answer = rebalance.assigned(ids)
+      perform(rebalance.calls(for: answer))
+    case .revoked(let ids):
+      world.trace { "\(self.name): revoked \(ids)" }
+      let answer = rebalance.revoked(ids)
+      perform(rebalance.calls(for: answer))
+    case .lost(let ids):
+      world.trace { "\(self.name): lost \(ids)" }
+      rebalance.lost(ids)
+    default: break
+    }
+  }
+
+  private func perform(_ calls: [ConsumerCall]) {
+    do {
+      for call in calls {
+        world.trace { "\(self.name): consumer \(call)" }
+        try consumer?.perform(call)
+        if case .end(let reason) = call {
+          isOver = true
+          if let reason { world.trace { "\(self.name): ends: \(reason)" } }
+        }
+      }
+    } catch { world.trace { "\(self.name): \(error)" } }
+  }
+
+  /// The end of `InstanceRunner.run`: the worker takes what waits, the store what is asked for, then the group is left.
+  private func finish() {
+    isOver = true
+    guard inbox.isEmpty, store?.isIdle ?? true else { return plan(after: 20) { [unowned self] in finish() } }
+    do { try worker?.writer.journal?.close() } catch { world.trace { "\(self.name): \(error)" } }
+    if disk.failedSyncs > 0 { world.count(.syncError) }
+    consumer?.close()
+    store?.die()
+    world.trace { "\(self.name): is over" }
+    end()
+    disk = disk.restarted()
+    world.plan(after: dice.milliseconds(100, 3000)) { [unowned self] in start() }
+  }
+
+  // MARK: The worker's thread
+
+  func post(_ message: WorkerMessage) {
+    inbox.append(message)
+    wakeWorker()
+  }
+
+  private func wakeWorker() {
+    guard !isWorkerAwake, !inbox.isEmpty else { return }
+    isWorkerAwake = true
+    plan(after: dice.milliseconds(0, 4)) { [unowned self] in
+      isWorkerAwake = false
+      guard let worker, !inbox.isEmpty else { return }
+      handle(inbox.removeFirst(), worker)
+      if now - lastTick >= 10, !isDying {
+        lastTick = now
+        worker.tick(now: now)
+      }
+      settleWork(worker)
+      wakeWorker()
+    }
+  }
+
+  private func tick(every span: Int64) {
+    plan(after: span) { [unowned self] in
+      if let worker {
+        lastTick = now
+        worker.tick(now: now)
+        settleWork(worker)
+      }
+      tick(every: span)
+    }
+  }
+
+  private func handle(_ message: WorkerMessage, _ worker: InstanceWorker) {
+    switch message {
+    case .consumer(.records(let id, let buffer, let range)):
+      world.trace { "\(self.name): records of \(id) from \(range.lowerBound) below \(range.upperBound)" }
+      buffer.withRecords { worker.handle(.records(id, $0), now: now) }
+    case .consumer(.endOfPartition(let id, let offset)): worker.handle(.endOfPartition(id, offset), now: now)
+    case .consumer(.outOfRange(let id, let reason)): worker.handle(.offsetOutOfRange(id, reason), now: now)
+    case .consumer(.assigned(let ids)): worker.handle(.assigned(ids), now: now)
+    case .consumer(.revoked(let ids)): worker.handle(.revoked(ids), now: now)
+    case .consumer(.lost(let ids)): worker.handle(.lost(ids), now: now)
+    case .acquired(let partitions): for partition in partitions { acquired(partition, worker) }
+    case .acquireFailed(let ids, let reason): worker.handle(.acquireFailed(ids, reason), now: now)
+    case .flushFinished(let id, let outcome): worker.handle(.flushFinished(id, outcome), now: now)
+    case .drain: worker.handle(.drain, now: now)
+    }
+  }
+
+  /// A journal that was written under another epoch than the one before is not used, whatever is in it.
+  private func acquired(_ partition: AcquiredPartition, _ worker: InstanceWorker) {
+    let local = worker.writer.recover(partition.partition).state
+    let before = worker.instance.nextOffset(of: partition.partition)
+    worker.acquired([partition], now: now)
+    guard let local, before == nil, local.epoch != partition.previousEpoch else { return }
+    if let next = worker.instance.nextOffset(of: partition.partition), next != partition.nextOffset {
+      world.fail(
+        "\(name) used a journal of \(partition.partition) of epoch \(local.epoch.value), the store's before was \(partition.previousEpoch.value)")
+    }
+  }
+
+  /// Orders of the worker, as it gives them.
+  private func take(_ order: InstanceWorker.Order) {
+    if disk.isDead { isDying = true }
+    guard !isDying else { return }
+    if let left = ordersToCrash {
+      if left <= 0 {
+        isDying = true
+        disk.die()
+        world.count(.crashAtEffect)
+        return
+      }
+      ordersToCrash = left - 1
+    }
+    switch order {
+    case .store(let request):
+      if case .flush = request, let worker, worker.writer.canWrite { world.fail("\(name) flushes what its journal has not been given") }
+      world.trace { "\(self.name): store \(Trace.text(request))" }
+      store?.post(request)
+    case .poller(let command): commands.append(command)
+    case .say(let severity, let text): world.trace { "\(self.name): \(severity): \(text)" }
+    }
+  }
+
+  /// After each piece of the worker's work: did the process die in it, and is its memory within its budget?
+  private func settleWork(_ worker: InstanceWorker) {
+    if disk.takeFull() { world.count(.diskFull) }
+    if isDying || disk.isDead { return kill(power: world.scenario.faults.contains(.powerLoss) && dice.flip()) }
+    let bytes = worker.instance.pendingBytes
+    if bytes > limits.pendingBytes + (consumer?.mostMessages ?? 0) * (Self.mostWaiting * 2 + 6) * Self.largestEvent {
+      world.fail("\(name) holds \(bytes) bytes, the budget is \(limits.pendingBytes)")
+    }
+  }
+}
