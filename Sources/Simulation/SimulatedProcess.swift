@@ -42,7 +42,8 @@ final class SimulatedProcess {
   private var ordersToCrash: Int?
   private var isDying = false
   private var polledAt: Int64 = 0
-  private var limits = InstanceLimits()
+  /// The same in every life: a journal holds no more than its budget let it take.
+  private let limits: InstanceLimits
 
   private static let directory = "journal"
   private static let mostWaiting = 2
@@ -52,7 +53,9 @@ final class SimulatedProcess {
   init(_ world: World, number: Int) {
     self.world = world
     name = "instance-\(number)"
-    dice = Dice(world.scenario.seed, 100 + UInt64(number))
+    var dice = Dice(world.scenario.seed, 100 + UInt64(number))
+    limits = world.limits(&dice)
+    self.dice = dice
   }
 
   var isKafkaAway: Bool { (consumer?.isAwayUntil ?? 0) > world.now }
@@ -85,7 +88,6 @@ final class SimulatedProcess {
       isAlive = false
       return world.plan(after: dice.milliseconds(200, 2000)) { [unowned self] in start() }
     }
-    limits = world.limits(&dice)
     let instance = Instance(plan: world.plan, seed: 7, limits: limits, dice: dice.next())
     instance.mutation = world.mutant?.mutation ?? []
     world.trace { "\(self.name): starts, life \(self.life)" }

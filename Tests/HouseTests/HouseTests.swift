@@ -19,7 +19,7 @@ import Testing
     "Workload": ["Topologies", "Aggregation", "CZlib", "Foundation"],
     "LocalServers": ["Postgres", "Foundation", "Glibc"],
     "Simulation": ["Engine", "Journal", "Aggregation", "Decoding"],
-    "tidemark-simulate": ["Simulation", "ArgumentParser", "Foundation", "Synchronization"],
+    "tidemark-simulate": ["Simulation", "ArgumentParser", "Foundation", "Dispatch", "Synchronization"],
     "tidemark": [
       "Aggregation", "Topologies", "Kafka", "Postgres", "Warehouse", "Engine", "Runtime", "LocalServers", "Workload", "ArgumentParser", "Logging",
       "Foundation", "Glibc", "Synchronization",
