@@ -81,8 +81,18 @@ struct Audit {
   private func rows() -> [String: String] {
     func text(_ value: Int64?) -> String { value.map { String($0) } ?? "NULL" }
     var result: [String: String] = [:]
+    var tables = world.store.rows
+    // What an operator does with rejected rows.
+    for (a, row) in world.store.rejected {
+      if var values = tables[a][row.key] {
+        for v in values.indices { values[v].add(row.values[v]) }
+        tables[a][row.key] = values
+      } else {
+        tables[a][row.key] = row.values
+      }
+    }
     for (a, aggregate) in world.plan.aggregates.enumerated() {
-      for (key, values) in world.store.rows[a] {
+      for (key, values) in tables[a] {
         result[name(aggregate, key)] = values.enumerated().map { m, value in
           switch value {
           case .number(let n): String(n)

@@ -6,7 +6,7 @@ final class Director {
   private var dice: Dice
   private static let strokes: [Fault] = [
     .crash, .crash, .crashAtEffect, .shortWrite, .powerLoss, .zombie, .pause, .clockJump, .drain, .brokerAway, .storeRestart, .slowStore, .diskFull,
-    .syncError, .retention, .gapAccepted,
+    .syncError, .retention, .gapAccepted, .storeRefuses,
   ]
 
   init(_ world: World) {
@@ -78,6 +78,7 @@ final class Director {
     case .slowStore:
       world.count(fault)
       world.store.isSlowUntil = world.now + dice.milliseconds(1000, 15_000)
+    case .storeRefuses: world.store.refusesUntil = world.now + dice.milliseconds(100, 3000)
     case .diskFull:
       process.limitDisk(dice.below(30_000))
       world.plan(after: dice.milliseconds(200, 8000)) { process.limitDisk(nil) }

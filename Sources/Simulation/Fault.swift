@@ -8,7 +8,7 @@ public enum Fault: String, CaseIterable, Sendable, Comparable {
   case eagerRebalance, cooperativeRebalance, sessionExpired, rebalanceTimeout, lostLate, lostTwice, revokedTwice
   // The store.
   case lostBeforeStatement, lostAfterStatement, commitNotApplied, commitApplied, commitDelayed, deadlock, serializationFailure
-  case statementTimeout, lockWait, storeRestart, storeAway, slowStore, idleInTransaction
+  case statementTimeout, lockWait, storeRestart, storeAway, slowStore, idleInTransaction, storeRefuses, rowRefused
   // The disk.
   case powerLoss, shortWrite, syncError, diskFull, flippedBit, journalGone, journalOfOldTimes
   // Scheduling.

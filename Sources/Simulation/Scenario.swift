@@ -39,7 +39,7 @@ struct Scenario {
 
   /// By when a world without faults has to settle: session, rebalance, lock and idle timeouts, and the longest retry
   /// delays, several in a row.
-  static let settling: Int64 = 240_000
+  static let settling: Int64 = 120_000
 
   init(seed: UInt64, _ restrictions: Restrictions = Restrictions()) {
     self.seed = seed

@@ -3,17 +3,28 @@ struct Scheduler {
   private struct Entry {
     var at: Int64
     var number: Int
-    var body: () -> Void
+    /// Where its body is: entries move in the heap, bodies stay.
+    var place: Int
     func precedes(_ other: Entry) -> Bool { at != other.at ? at < other.at : number < other.number }
   }
   private(set) var now: Int64 = 0
   private(set) var steps = 0
   private var planned = 0
   private var heap: [Entry] = []
+  private var bodies: [(() -> Void)?] = []
+  private var free: [Int] = []
 
   /// - Complexity: O(log entries).
   mutating func plan(after delay: Int64, _ body: @escaping () -> Void) {
-    heap.append(Entry(at: now + max(0, delay), number: planned, body: body))
+    let place: Int
+    if let last = free.popLast() {
+      place = last
+      bodies[place] = body
+    } else {
+      place = bodies.count
+      bodies.append(body)
+    }
+    heap.append(Entry(at: now + max(0, delay), number: planned, place: place))
     planned += 1
     var child = heap.count - 1
     while child > 0 {
@@ -41,6 +52,10 @@ struct Scheduler {
     }
     now = first.at
     steps += 1
-    return first.body
+    defer {
+      bodies[first.place] = nil
+      free.append(first.place)
+    }
+    return bodies[first.place]
   }
 }

@@ -7,6 +7,7 @@ enum WorkerMessage {
   case consumer(ConsumerEvent)
   case acquired([AcquiredPartition])
   case acquireFailed([PartitionID], String)
+  case acquireRefused(PartitionID, String)
   case flushFinished(UInt64, FlushOutcome)
   case drain
 }
@@ -38,6 +39,7 @@ final class SimulatedProcess {
   private var drainBy: Int64?
   private var clockOffset: Int64 = 0
   private var isStopped = false
+  private var isRetired = false
   private var deferred: [() -> Void] = []
   private var ordersToCrash: Int?
   private var isDying = false
@@ -73,7 +75,7 @@ final class SimulatedProcess {
   // MARK: Life
 
   func start() {
-    guard !isAlive else { return }
+    guard !isAlive, !isRetired else { return }
     life += 1
     isAlive = true
     clockOffset = dice.milliseconds(0, 1_000_000)
@@ -157,6 +159,12 @@ final class SimulatedProcess {
     post(.drain)
   }
 
+  /// SIGTERM, and it does not come back.
+  func retire() {
+    isRetired = true
+    drain()
+  }
+
   /// SIGSTOP and, later, SIGCONT.
   func stop(_ span: Int64) {
     guard isAlive, !isStopped else { return }
@@ -198,6 +206,7 @@ final class SimulatedProcess {
     guard let consumer, !isOver else { return }
     if let drainBy, world.now > drainBy {
       world.trace { "\(self.name): the drain took too long" }
+      if isRetired { world.fail("\(name) did not drain within 30 s") }
       return finish()
     }
     // Still no room for a minute: librdkafka is polled before it takes this instance for dead.
@@ -305,6 +314,7 @@ final class SimulatedProcess {
     case .consumer(.lost(let ids)): worker.handle(.lost(ids), now: now)
     case .acquired(let partitions): for partition in partitions { acquired(partition, worker) }
     case .acquireFailed(let ids, let reason): worker.handle(.acquireFailed(ids, reason), now: now)
+    case .acquireRefused(let id, let reason): worker.handle(.acquireRefused(id, reason), now: now)
     case .flushFinished(let id, let outcome): worker.handle(.flushFinished(id, outcome), now: now)
     case .drain: worker.handle(.drain, now: now)
     }

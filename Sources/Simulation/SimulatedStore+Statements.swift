@@ -10,7 +10,7 @@ extension SimulatedStore {
       session.isInTransaction = true
       done(.done)
     case .moveOffsets: moveOffsets(request, session, done)
-    case .addRows(let index, _): addRows(index, request, session, done)
+    case .addRows(let index, let isolating): addRows(index, request, session, isolating, done)
     case .writeBooks: writeBooks(request, session, done)
     case .commit:
       commit(session)
@@ -61,14 +61,27 @@ extension SimulatedStore {
     return found
   }
 
-  /// INSERT INTO analytics.… ON CONFLICT … DO UPDATE, sorted by key.
-  private func addRows(_ index: Int, _ request: FlushRequest, _ session: Session, _ done: @escaping (StatementResult) -> Void) {
-    let merged = MergedRow.merge(request.parts, aggregate: index)
+  /// INSERT INTO analytics.… ON CONFLICT … DO UPDATE, sorted by key; `isolating`: what does not fit goes to
+  /// tidemark.rejected_row, as `upsertIsolated` finds it.
+  private func addRows(
+    _ index: Int, _ request: FlushRequest, _ session: Session, _ isolating: Bool, _ done: @escaping (StatementResult) -> Void
+  ) {
+    var merged = MergedRow.merge(request.parts, aggregate: index)
+    if !isolating, !merged.isEmpty, world.strikes(.rowRefused, 40, &dice) {
+      session.misfit = .row(aggregate: index, dice.pick(merged).key)
+      return done(.failed(StoreFailure(.data, "bigint out of range (SQLSTATE 22003)")))
+    }
+    var misfits: [MergedRow] = []
+    if isolating, let misfit = session.misfit {
+      misfits = merged.filter { .row(aggregate: index, $0.key) == misfit }
+      merged.removeAll { .row(aggregate: index, $0.key) == misfit }
+    }
     let isOutside = world.mutant == .rowsOutsideTransaction
     lock(merged.map { .row(aggregate: index, $0.key) }, session) { _ in
     } _: { [unowned self] failure in
       if let failure { return done(.failed(failure)) }
-      let change = { [unowned self] in
+      let change = { [unowned self, merged, misfits] in
+        rejected += misfits.map { (index, $0) }
         for row in merged {
           if var values = rows[index][row.key] {
             for v in values.indices { values[v].add(row.values[v]) }

@@ -47,6 +47,8 @@ final class SimulatedStore {
   /// By aggregate: `analytics.<aggregate>` and `tidemark.late_count`.
   var rows: [[RowKey: [MergedValue]]]
   var late: [[RowKey: Int64]]
+  /// `tidemark.rejected_row`: what an operator would add by hand.
+  var rejected: [(aggregate: Int, row: MergedRow)] = []
   var quarantine: [PartitionID: [Int64: QuarantinedEvent]] = [:]
   var omitted: Int64 = 0
   var alerts: [PartitionID: [Alert]] = [:]
@@ -60,6 +62,8 @@ final class SimulatedStore {
   /// No connection can be made until then.
   var isAwayUntil: Int64 = 0
   var isSlowUntil: Int64 = 0
+  /// A right is missing until then.
+  var refusesUntil: Int64 = 0
 
   init(_ world: World) {
     self.world = world
@@ -90,6 +94,8 @@ final class SimulatedStore {
     fileprivate var resume: ((StoreFailure?) -> Void)?
     /// Raised with every statement: an idle transaction is ended by its age.
     var statements = 0
+    /// The row that does not fit its columns.
+    var misfit: RowLock?
     init(_ name: String) { self.name = name }
   }
 

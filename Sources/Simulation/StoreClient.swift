@@ -104,6 +104,10 @@ final class StoreClient {
       process.post(.acquireFailed(partitions, reason))
       done()
     }
+    func refuse(_ reason: String) {
+      for id in partitions { process.post(.acquireRefused(id, reason)) }
+      done()
+    }
     statement(.other, { store, _, end in end(.success(Set(store.partitions.keys))) }) {
       [self] (result: Result<Set<PartitionID>, StoreFailure>) in
       guard case .success(let known) = result else { return fail("the offsets cannot be read") }
@@ -114,7 +118,7 @@ final class StoreClient {
       }
       take(sorted[...], first, []) { [self] result in
         switch result {
-        case .failure(let failure): fail(failure.message)
+        case .failure(let failure): failure.consequence == .refused ? refuse(failure.message) : fail(failure.message)
         case .success(var acquired):
           for i in acquired.indices where acquired[i].horizon != nil && !process.isKafkaAway {
             acquired[i].beginning = Offset(world.log.start(acquired[i].partition))
@@ -208,6 +212,11 @@ final class StoreClient {
     _ answer: @escaping (Int64, Result<Answer, StoreFailure>) -> Void
   ) {
     let store: SimulatedStore = world.store
+    if world.now < store.refusesUntil, session.isInTransaction, kind != .commit {
+      world.count(.storeRefuses)
+      store.rollBack(session)
+      return answer(dice.milliseconds(1, 6), .failure(StoreFailure(.refused, "permission denied (SQLSTATE 42501)")))
+    }
     for (fault, words) in [(Fault.serializationFailure, "could not serialize access (SQLSTATE 40001)"), (.statementTimeout, "timeout (SQLSTATE 57014)")]
     where session.isInTransaction && world.strikes(fault, 30, &dice) {
       store.rollBack(session)

@@ -127,9 +127,18 @@ final class World {
     }
     if failure == nil {
       trace { "settled" }
+      drainAll()
       var audit = Audit(self)
       audit.compare()
     }
+  }
+
+  /// In the end everybody drains in order, and nothing moves any more.
+  private func drainAll() {
+    let before = store.partitions.mapValues(\.next)
+    for process in processes { process.retire() }
+    while failure == nil, processes.contains(where: \.isAlive), let body = scheduler.next() { body() }
+    if store.partitions.mapValues(\.next) != before { fail("offsets moved although everything had been consumed") }
   }
 
   private func produce() {
