@@ -115,12 +115,12 @@ struct Oracle {
         groups[start, default: []].insert(group)
       }
     }
-    add(event, "activity|\(start)|\(group)", &activity, &users)
-    if event.type != "ping" { add(event, "days|\(windowStart(event.time, Self.day))", &days, &users) }
-    if event.type == "buy" { add(event, "sales|\(windowStart(event.time, rules.window * 3))|buy", &sales, &users) }
+    Self.add(event, "activity|\(start)|\(group)", &activity, &users)
+    if event.type != "ping" { Self.add(event, "days|\(windowStart(event.time, Self.day))", &days, &users) }
+    if event.type == "buy" { Self.add(event, "sales|\(windowStart(event.time, rules.window * 3))|buy", &sales, &users) }
   }
 
-  private func add(_ event: Truth.Event, _ key: String, _ rows: inout [String: Row], _ users: inout [String: Set<String>]) {
+  private static func add(_ event: Truth.Event, _ key: String, _ rows: inout [String: Row], _ users: inout [String: Set<String>]) {
     var row = rows[key] ?? Row()
     row.count += 1
     if users[key, default: []].insert(event.user).inserted { row.users += 1 }

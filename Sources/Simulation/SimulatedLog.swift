@@ -69,8 +69,9 @@ final class SimulatedLog {
     var messages: [RecordBuffer.Message] = []
     var at = Int(position)
     while at < records.count, messages.count < count {
-      let record = records[at]
-      if !record.isHole { messages.append(.init(offset: Int64(at), timestamp: record.timestamp, key: record.key, payload: record.payload)) }
+      if !records[at].isHole {
+        messages.append(.init(offset: Int64(at), timestamp: records[at].timestamp, key: records[at].key, payload: records[at].payload))
+      }
       at += 1
     }
     return (messages, Int64(at))

@@ -22,35 +22,35 @@ final class SimulatedProcess {
   let name: String
   private(set) var life = 0
   private(set) var isAlive = false
-  private var dice: Dice
+  var dice: Dice
   private(set) var disk = SimulatedDisk()
   private var oldDisk: SimulatedDisk?
 
   // What dies with the process.
-  private var worker: InstanceWorker?
-  private var consumer: SimulatedConsumer?
-  private var store: StoreClient?
+  var worker: InstanceWorker?
+  var consumer: SimulatedConsumer?
+  var store: StoreClient?
   private var rebalance = Rebalance()
-  private var inbox: [WorkerMessage] = []
-  private var commands: [ConsumerCommand] = []
-  private var isWorkerAwake = false
-  private var lastTick: Int64 = 0
+  var inbox: [WorkerMessage] = []
+  var commands: [ConsumerCommand] = []
+  var isWorkerAwake = false
+  var lastTick: Int64 = 0
   private var isOver = false
   private var drainBy: Int64?
   private var clockOffset: Int64 = 0
   private var isStopped = false
   private var isRetired = false
   private var deferred: [() -> Void] = []
-  private var ordersToCrash: Int?
-  private var isDying = false
+  var ordersToCrash: Int?
+  var isDying = false
   private var polledAt: Int64 = 0
   /// The same in every life: a journal holds no more than its budget let it take.
-  private let limits: InstanceLimits
+  let limits: InstanceLimits
 
   private static let directory = "journal"
-  private static let mostWaiting = 2
+  static let mostWaiting = 2
   /// What one event adds to what is pending at most, bytes: a row of each aggregate, or its payload in quarantine.
-  private static let largestEvent = 900
+  static let largestEvent = 900
 
   init(_ world: World, number: Int) {
     self.world = world
@@ -61,7 +61,7 @@ final class SimulatedProcess {
   }
 
   var isKafkaAway: Bool { (consumer?.isAwayUntil ?? 0) > world.now }
-  private var now: Int64 { world.now + clockOffset }
+  var now: Int64 { world.now + clockOffset }
 
   /// Plans something of this life of the process; while it is stopped, things wait.
   func plan(after delay: Int64, life: Int? = nil, _ body: @escaping () -> Void) {
@@ -257,111 +257,18 @@ final class SimulatedProcess {
   /// The end of `InstanceRunner.run`: the worker takes what waits, the store what is asked for, then the group is left.
   private func finish() {
     isOver = true
-    guard inbox.isEmpty, store?.isIdle ?? true else { return plan(after: 20) { [unowned self] in finish() } }
-    do { try worker?.writer.journal?.close() } catch { world.trace { "\(self.name): \(error)" } }
-    if disk.failedSyncs > 0 { world.count(.syncError) }
+    if inbox.isEmpty, let last = worker {
+      // What the store answers from here on is heard by nobody.
+      worker = nil
+      do { try last.writer.journal?.close() } catch { world.trace { "\(self.name): \(error)" } }
+      if disk.failedSyncs > 0 { world.count(.syncError) }
+    }
+    guard worker == nil, store?.isIdle ?? true else { return plan(after: 20) { [unowned self] in finish() } }
     consumer?.close()
     store?.die()
     world.trace { "\(self.name): is over" }
     end()
     disk = disk.restarted()
     world.plan(after: dice.milliseconds(100, 3000)) { [unowned self] in start() }
-  }
-
-  // MARK: The worker's thread
-
-  func post(_ message: WorkerMessage) {
-    inbox.append(message)
-    wakeWorker()
-  }
-
-  private func wakeWorker() {
-    guard !isWorkerAwake, !inbox.isEmpty else { return }
-    isWorkerAwake = true
-    plan(after: dice.milliseconds(0, 4)) { [unowned self] in
-      isWorkerAwake = false
-      guard let worker, !inbox.isEmpty else { return }
-      handle(inbox.removeFirst(), worker)
-      if now - lastTick >= 10, !isDying {
-        lastTick = now
-        worker.tick(now: now)
-      }
-      settleWork(worker)
-      wakeWorker()
-    }
-  }
-
-  private func tick(every span: Int64) {
-    plan(after: span) { [unowned self] in
-      if let worker {
-        lastTick = now
-        worker.tick(now: now)
-        settleWork(worker)
-      }
-      tick(every: span)
-    }
-  }
-
-  private func handle(_ message: WorkerMessage, _ worker: InstanceWorker) {
-    switch message {
-    case .consumer(.records(let id, let buffer, let range)):
-      world.trace { "\(self.name): records of \(id) from \(range.lowerBound) below \(range.upperBound)" }
-      buffer.withRecords { worker.handle(.records(id, $0), now: now) }
-    case .consumer(.endOfPartition(let id, let offset)): worker.handle(.endOfPartition(id, offset), now: now)
-    case .consumer(.outOfRange(let id, let reason)): worker.handle(.offsetOutOfRange(id, reason), now: now)
-    case .consumer(.assigned(let ids)): worker.handle(.assigned(ids), now: now)
-    case .consumer(.revoked(let ids)): worker.handle(.revoked(ids), now: now)
-    case .consumer(.lost(let ids)): worker.handle(.lost(ids), now: now)
-    case .acquired(let partitions): for partition in partitions { acquired(partition, worker) }
-    case .acquireFailed(let ids, let reason): worker.handle(.acquireFailed(ids, reason), now: now)
-    case .acquireRefused(let id, let reason): worker.handle(.acquireRefused(id, reason), now: now)
-    case .flushFinished(let id, let outcome): worker.handle(.flushFinished(id, outcome), now: now)
-    case .drain: worker.handle(.drain, now: now)
-    }
-  }
-
-  /// A journal that was written under another epoch than the one before is not used, whatever is in it.
-  private func acquired(_ partition: AcquiredPartition, _ worker: InstanceWorker) {
-    let local = worker.writer.recover(partition.partition).state
-    let before = worker.instance.nextOffset(of: partition.partition)
-    worker.acquired([partition], now: now)
-    guard let local, before == nil, local.epoch != partition.previousEpoch else { return }
-    if let next = worker.instance.nextOffset(of: partition.partition), next != partition.nextOffset {
-      world.fail(
-        "\(name) used a journal of \(partition.partition) of epoch \(local.epoch.value), the store's before was \(partition.previousEpoch.value)")
-    }
-  }
-
-  /// Orders of the worker, as it gives them.
-  private func take(_ order: InstanceWorker.Order) {
-    if disk.isDead { isDying = true }
-    guard !isDying else { return }
-    if let left = ordersToCrash {
-      if left <= 0 {
-        isDying = true
-        disk.die()
-        world.count(.crashAtEffect)
-        return
-      }
-      ordersToCrash = left - 1
-    }
-    switch order {
-    case .store(let request):
-      if case .flush = request, let worker, worker.writer.canWrite { world.fail("\(name) flushes what its journal has not been given") }
-      world.trace { "\(self.name): store \(Trace.text(request))" }
-      store?.post(request)
-    case .poller(let command): commands.append(command)
-    case .say(let severity, let text): world.trace { "\(self.name): \(severity): \(text)" }
-    }
-  }
-
-  /// After each piece of the worker's work: did the process die in it, and is its memory within its budget?
-  private func settleWork(_ worker: InstanceWorker) {
-    if disk.takeFull() { world.count(.diskFull) }
-    if isDying || disk.isDead { return kill(power: world.scenario.faults.contains(.powerLoss) && dice.flip()) }
-    let bytes = worker.instance.pendingBytes
-    if bytes > limits.pendingBytes + (consumer?.mostMessages ?? 0) * (Self.mostWaiting * 2 + 6) * Self.largestEvent {
-      world.fail("\(name) holds \(bytes) bytes, the budget is \(limits.pendingBytes)")
-    }
   }
 }
