@@ -6,7 +6,7 @@ final class Director {
   private var dice: Dice
   private static let strokes: [Fault] = [
     .crash, .crash, .crashAtEffect, .shortWrite, .powerLoss, .zombie, .pause, .clockJump, .drain, .brokerAway, .storeRestart, .slowStore, .diskFull,
-    .syncError, .retention, .gapAccepted, .storeRefuses,
+    .syncError, .retention, .gapAccepted, .storeRefuses, .longOutage, .flippedUnderWay,
   ]
 
   init(_ world: World) {
@@ -18,7 +18,7 @@ final class Director {
     let duration = world.scenario.duration
     for fault in Self.strokes {
       // Thrown whether it is in or not: taking a fault away leaves the others where they were.
-      let count = dice.below(world.scenario.intensity + 1)
+      let count = min(dice.below(world.scenario.intensity + 1), fault == .longOutage ? 1 : .max)
       for _ in 0..<count {
         let at = dice.milliseconds(500, Int(duration) - 1)
         let own = Dice(dice.next())
@@ -43,6 +43,7 @@ final class Director {
 
   private func goQuiet() {
     world.trace { "no more faults" }
+    world.store.isAwayUntil = min(world.store.isAwayUntil, world.now + 3000)
     for process in world.processes {
       process.limitDisk(nil)
       process.calm()
@@ -75,6 +76,10 @@ final class Director {
     case .storeRestart:
       world.count(fault)
       world.store.restart(away: dice.milliseconds(50, 6000))
+    case .longOutage:
+      world.count(fault)
+      world.store.restart(away: dice.milliseconds(15_000, 45_000))
+    case .flippedUnderWay: if process.flipBit(&dice) { world.count(fault) }
     case .slowStore:
       world.count(fault)
       world.store.isSlowUntil = world.now + dice.milliseconds(1000, 15_000)

@@ -1,16 +1,16 @@
 /// What can go wrong in a world, or is out of the ordinary there. Each kind is counted when it has struck.
 public enum Fault: String, CaseIterable, Sendable, Comparable {
   // Events.
-  case late, duplicate, invalid, farFuture, tombstone, misrouted, hotKeys, overflow
+  case late, duplicate, invalid, farFuture, strangeTimestamp, tombstone, misrouted, hotKeys, overflow
   // The log.
   case hole, emptyPartition, partitionAdded, retention, gapAccepted, brokerAway
   // The group.
   case eagerRebalance, cooperativeRebalance, sessionExpired, rebalanceTimeout, lostLate, lostTwice, revokedTwice
   // The store.
   case lostBeforeStatement, lostAfterStatement, commitNotApplied, commitApplied, commitDelayed, deadlock, serializationFailure
-  case statementTimeout, lockWait, storeRestart, storeAway, slowStore, idleInTransaction, storeRefuses, rowRefused
+  case statementTimeout, lockWait, storeRestart, longOutage, storeAway, slowStore, idleInTransaction, storeRefuses, rowRefused
   // The disk.
-  case powerLoss, shortWrite, syncError, diskFull, flippedBit, journalGone, journalOfOldTimes
+  case powerLoss, shortWrite, syncError, diskFull, flippedBit, flippedUnderWay, journalGone, journalOfOldTimes
   // Scheduling.
   case crash, crashAtEffect, zombie, pause, clockJump, drain
 

@@ -21,6 +21,7 @@ public enum Mutant: String, CaseIterable, Sendable {
   case offsetUnchecked = "offset-unchecked"
   case rowsOutsideTransaction = "rows-outside-transaction"
   case compactionForgets = "compaction-forgets"
+  case offsetResetInSilence = "offset-reset-in-silence"
 
   var mutation: Mutation {
     switch self {
@@ -37,7 +38,7 @@ public enum Mutant: String, CaseIterable, Sendable {
     case .pauseForgotten: .pauseForgotten
     case .gapBookedAsApplied: .gapBookedAsApplied
     case .fencedGoesOn: .fencedGoesOn
-    case .epochUnchecked, .offsetUnchecked, .rowsOutsideTransaction, .compactionForgets: []
+    case .epochUnchecked, .offsetUnchecked, .rowsOutsideTransaction, .compactionForgets, .offsetResetInSilence: []
     }
   }
 
@@ -61,6 +62,7 @@ public enum Mutant: String, CaseIterable, Sendable {
     case .offsetUnchecked: "offsets move wherever they stand"
     case .rowsOutsideTransaction: "rows are written outside of the flush's transaction"
     case .compactionForgets: "merging state chunks loses one"
+    case .offsetResetInSilence: "an offset that Kafka no longer has is passed over in silence"
     }
   }
 }

@@ -65,7 +65,8 @@ struct Oracle {
         sums.quarantined += 1
         refused[offset] = reason
       case .event(let event):
-        if event.time > record.timestamp * 1000 + rules.skew {
+        // A timestamp below zero is none, and so is one that is beyond all microseconds.
+        if record.timestamp >= 0, record.timestamp <= .max / 1000, event.time - rules.skew > record.timestamp * 1000 {
           sums.quarantined += 1
           refused[offset] = "far_future"
           continue

@@ -96,6 +96,7 @@ final class SimulatedConsumer {
     for id in dice.shuffled(fetching.keys.sorted()) {
       guard var at = fetching[id], !at.isPaused, !at.isStuck, events.count < 3 else { continue }
       let (start, end) = (world.log.start(id), world.log.end(id))
+      if world.mutant == .offsetResetInSilence { at.position = max(at.position, start) }
       if at.position < start || at.position > end {
         at.isStuck = true
         events.append(.outOfRange(id, "offset \(at.position) is not within \(start) to \(end)"))

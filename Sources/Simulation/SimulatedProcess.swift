@@ -186,6 +186,8 @@ final class SimulatedProcess {
   func crashSoon(diskSteps: Int) { disk.stepsToCrash = diskSteps }
   func loseKafka(_ span: Int64) { consumer?.isAwayUntil = world.now + span }
   func failNextSync() { disk.syncFails = true }
+  /// One bit of a file changes while the process runs.
+  func flipBit(_ dice: inout Dice) -> Bool { isAlive && disk.flipBit(&dice) }
   /// What was planned and has not struck does not strike any more.
   func calm() {
     ordersToCrash = nil

@@ -126,9 +126,11 @@ private struct EventMaker {
       if recent[partition]!.count > 40 { recent[partition]!.removeFirst() }
     }
     let isMisrouted = strikes(.misrouted, 150)
+    // Producers and brokers with strange clocks, or none.
+    let strange = strikes(.strangeTimestamp, 200) ? dice.pick([-1, stamp - 100_000_000, stamp + 100_000_000, .max, .min]) : stamp
     return records + [
       LogRecord(
-        truth: .event(event), timestamp: stamp, isMisrouted: isMisrouted, key: Array((isMisrouted ? "elsewhere" : event.user).utf8),
+        truth: .event(event), timestamp: strange, isMisrouted: isMisrouted, key: Array((isMisrouted ? "elsewhere" : event.user).utf8),
         payload: Array(text(event).utf8))
     ]
   }
