@@ -20,7 +20,9 @@ let yams: Target.Dependency = .product(name: "Yams", package: "Yams")
 let package = Package(
   name: "tidemark",
   platforms: [.macOS(.v15)],
-  products: [.executable(name: "tidemark", targets: ["tidemark"])],
+  products: [
+    .executable(name: "tidemark", targets: ["tidemark"]), .executable(name: "tidemark-simulate", targets: ["tidemark-simulate"]),
+  ],
   dependencies: [
     .package(url: "https://github.com/apple/swift-argument-parser", from: "1.5.0"),
     .package(url: "https://github.com/apple/swift-log", from: "1.6.0"),
@@ -46,6 +48,10 @@ let package = Package(
     room("Workload", ["Topologies", "Aggregation", "CZlib"]),
     room("Journal", ["Aggregation", "CSimdJSON"]),
     room("Runtime", ["Engine", "Journal", "Kafka", "Warehouse", "Aggregation"]),
+    room("Simulation", ["Engine", "Journal", "Aggregation", "Decoding"]),
+    .executableTarget(
+      name: "tidemark-simulate", dependencies: ["Simulation", .product(name: "ArgumentParser", package: "swift-argument-parser")],
+      swiftSettings: settings),
     .executableTarget(
       name: "tidemark",
       dependencies: [
@@ -62,6 +68,7 @@ let package = Package(
     tests("PostgresTests", ["Postgres", "LocalServers"]),
     tests("WarehouseTests", ["Warehouse", "Postgres", "LocalServers", "Topologies", "Aggregation", "Decoding"]),
     tests("RuntimeTests", ["Runtime", "Engine", "Journal", "Kafka", "Aggregation"]),
+    tests("SimulationTests", ["Simulation"]),
     tests("HouseTests", []),
     tests("EndToEndTests", ["tidemark", "LocalServers", "Postgres", "Kafka", "Workload"]),
     tests("JournalTests", ["Journal", "Aggregation", "CSimdJSON"]),

@@ -124,6 +124,9 @@ public final class Instance {
   /// Partitions that are assigned, whatever their phase.
   public var partitionCount: Int { tasks.count }
 
+  /// The next offset that a partition reads; nil: it has no state here.
+  package func nextOffset(of id: PartitionID) -> Offset? { tasks[id]?.state?.processor.nextOffset }
+
   package var pendingBytes: Int { tasks.values.reduce(flight?.bytes ?? 0) { $0 + ($1.pending?.bytes ?? 0) } }
 
   // MARK: Budget

@@ -5,8 +5,8 @@ import Journal
 /// threads what is theirs to do. Runtime and simulator drive the same one.
 ///
 /// The journal is given what it is to hold before anybody else learns of it: a flush takes only what the journal has
-/// been given.
-public struct InstanceWorker {
+/// been given. One thread uses it.
+public final class InstanceWorker {
   /// What the worker has others do, posted in order.
   public enum Order: Sendable {
     case store(StoreRequest)
@@ -36,18 +36,18 @@ public struct InstanceWorker {
     writer = JournalWriter(journal)
   }
 
-  public mutating func handle(_ event: InstanceEvent, now: Milliseconds) {
+  public func handle(_ event: InstanceEvent, now: Milliseconds) {
     if case .assigned(let partitions) = event { post(.poller(.heard(partitions))) }
     perform(instance.handle(event, now: now), now)
   }
 
   /// Partitions that the store has handed over; the journal is asked what it holds of each.
-  public mutating func acquired(_ partitions: [AcquiredPartition], now: Milliseconds) {
+  public func acquired(_ partitions: [AcquiredPartition], now: Milliseconds) {
     for partition in partitions { handle(.acquired(partition, local: recovered(partition.partition)), now: now) }
   }
 
   /// To be called every few milliseconds.
-  public mutating func tick(now: Milliseconds) {
+  public func tick(now: Milliseconds) {
     perform(instance.handle(.tick, now: now), now)
     tendJournal(now)
   }
@@ -58,7 +58,7 @@ public struct InstanceWorker {
     return state
   }
 
-  private mutating func perform(_ effects: [Effect], _ now: Milliseconds) {
+  private func perform(_ effects: [Effect], _ now: Milliseconds) {
     var trouble: JournalWriter.Trouble?
     for effect in effects {
       if case .journal(let entry) = effect {
@@ -102,7 +102,7 @@ public struct InstanceWorker {
   // MARK: Journal
 
   /// Writes what the effects so far gave.
-  private mutating func writeJournal(_ now: Milliseconds) -> JournalWriter.Trouble? {
+  private func writeJournal(_ now: Milliseconds) -> JournalWriter.Trouble? {
     guard writer.canWrite else { return nil }
     let begin = stopwatch?() ?? 0
     defer { journalNanoseconds += (stopwatch?() ?? 0) - begin }
@@ -110,14 +110,14 @@ public struct InstanceWorker {
   }
 
   /// A full disk is waited for: partitions pause, so that few entries wait. A failing disk ends the run.
-  private mutating func blocked(by trouble: JournalWriter.Trouble, _ now: Milliseconds) {
+  private func blocked(by trouble: JournalWriter.Trouble, _ now: Milliseconds) {
     switch trouble {
     case .full(let reason): perform(instance.handle(.journalBlocked(reason), now: now), now)
     case .failed(let reason): post(.poller(.failed(.again(reason))))
     }
   }
 
-  private mutating func tendJournal(_ now: Milliseconds) {
+  private func tendJournal(_ now: Milliseconds) {
     guard let journal = writer.journal else { return }
     let begin = stopwatch?() ?? 0
     let (isReady, trouble) = writer.tend(now: now)

@@ -24,7 +24,7 @@ struct WorkerLoop {
   let shared: SharedStatus
   let say: @Sendable (Severity, String) -> Void
 
-  private var worker: InstanceWorker
+  private let worker: InstanceWorker
   private var hasRecords = false
   private var lastTick: Milliseconds = 0
 

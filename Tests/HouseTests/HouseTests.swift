@@ -18,6 +18,8 @@ import Testing
     "Runtime": ["Engine", "Journal", "Kafka", "Warehouse", "Aggregation", "Foundation", "Glibc", "Synchronization"],
     "Workload": ["Topologies", "Aggregation", "CZlib", "Foundation"],
     "LocalServers": ["Postgres", "Foundation", "Glibc"],
+    "Simulation": ["Engine", "Journal", "Aggregation", "Decoding"],
+    "tidemark-simulate": ["Simulation", "ArgumentParser", "Foundation", "Dispatch", "Synchronization"],
     "tidemark": [
       "Aggregation", "Topologies", "Kafka", "Postgres", "Warehouse", "Engine", "Runtime", "LocalServers", "Workload", "ArgumentParser", "Logging",
       "Foundation", "Glibc", "Synchronization",
@@ -88,7 +90,7 @@ import Testing
 
   @Test func onlyTheRuntimeAndTheEdgeKnowTimeAndThreads() throws {
     try expectOnly("\\bDate\\(\\)|\\bThread\\b|clock_gettime|usleep|DispatchQueue|\\bTask \\{|\\bTask\\.detached", in: "a clock or a thread") {
-      ["Runtime", "tidemark", "LocalServers"].contains($0.room) || $0.path == "Sources/Postgres/LibPQConnection.swift"
+      ["Runtime", "tidemark", "tidemark-simulate", "LocalServers"].contains($0.room) || $0.path == "Sources/Postgres/LibPQConnection.swift"
     }
   }
 
