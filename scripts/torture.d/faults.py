@@ -5,6 +5,7 @@ had no occasion (then it is not counted). Each runs in a thread of its own.
 """
 import random
 
+import database_faults as of_database
 import instance_faults as of_instances
 import server_faults as of_servers
 from server_faults import ERRORS
@@ -13,10 +14,16 @@ PROCESSES = {
     "kill -9": of_instances.kill_9, "SIGSTOP, SIGCONT": of_instances.stopped, "SIGTERM, restart": of_instances.terminated,
     "fourth instance": of_instances.joined_and_left, "SIGTERM, SIGTERM": of_instances.ended_in_a_hurry, "all killed": of_instances.all_killed,
 }
-JOURNALS = {"journal deleted": of_instances.journal_deleted, "journal cut": of_instances.journal_cut}
+JOURNALS = {
+    "journal deleted": of_instances.journal_deleted, "journal cut": of_instances.journal_cut, "journal bit flipped": of_instances.journal_flipped,
+}
 DISKS = {"disk full": of_instances.disk_full}
 POSTGRES = {
-    "PostgreSQL crash": of_servers.postgres_crash, "session terminated": of_servers.backend_terminated,
+    "PostgreSQL crash": of_database.postgres_crash, "session terminated": of_database.backend_terminated,
+    "statement cancelled": of_database.statement_cancelled, "connections exhausted": of_database.connections_exhausted,
+    "PostgreSQL read-only": of_database.read_only,
+    "rows locked": of_database.locked("offset rows", "SELECT count(*) FROM (SELECT FROM tidemark.partition WHERE partition % 2 = 0 FOR UPDATE) p"),
+    "table locked": of_database.locked("analytics.daily_metrics", "LOCK TABLE analytics.daily_metrics IN ACCESS EXCLUSIVE MODE"),
     "PostgreSQL cut": of_servers.cut("postgres", "PostgreSQL"), "PostgreSQL slow": of_servers.slow("postgres", "PostgreSQL"),
     "PostgreSQL blackhole": of_servers.blackhole("postgres", "PostgreSQL"),
     "COMMIT answer lost": of_servers.commit("answer", "PostgreSQL committed; the answer to COMMIT was not passed on, the connection cut"),

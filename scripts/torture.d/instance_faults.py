@@ -43,7 +43,7 @@ def ended_in_a_hurry(world, dice):
         slot.process.send(signal.SIGKILL if kills else signal.SIGTERM)
         code = slot.process.wait(15)
         # The first may have been enough by then; before it listens to signals, one ends it.
-        if code not in (0, 130, -signal.SIGKILL) and not (young and code == -signal.SIGTERM) and not (code == 75 and slot.may_be_full):
+        if code not in (0, 130, -signal.SIGKILL) and not (young and code == -signal.SIGTERM) and not slot.is_excused(code):
             world.differ(f"{slot.name} ended with exit code {code} after two signals: {slot.last_words()}")
             slot.process.kill()
         slot.start()
@@ -94,6 +94,25 @@ def journal_cut(world, dice):
         count = slot.cut_journal(1.0 if dice.random() < 0.15 else dice.random() ** 2)
         slot.start()
         return f"{slot.name} killed, {count} bytes cut off its journal, started again" if count else None
+
+
+def journal_flipped(world, dice):
+    """One bit of the journal is wrong: it may be taken for a torn tail and cut, or refused by name (then an operator deletes
+    it, as the message says), but never believed."""
+    with victim(world, dice, needs_journal=True) as slot:
+        slot.kill()
+        at = slot.flip_journal(dice)
+        slot.start()
+        if at is None:
+            return None
+        file = slot.flipped
+        if slot.process.wait(3) is None:
+            return f"a bit flipped in {slot.name}'s journal at byte {at}, started again"
+        if not slot.is_excused(slot.process.code):
+            world.differ(f"{slot.name} met a flipped bit in {file} and ended with exit code {slot.process.code}: {slot.last_words()}")
+        slot.delete_journal()
+        slot.start()
+        return f"a bit flipped in {slot.name}'s journal at byte {at}: refused by name, deleted, started again"
 
 
 def disk_full(world, dice):

@@ -22,7 +22,9 @@ class Slot:
         self.disk = f"{world.directory}/disk-{name}"
         self.data = f"{self.disk}/data"
         self.log = f"{world.directory}/{name}.log"
-        self.process, self.should_run, self.starts, self.may_be_full = None, False, 0, False
+        self.process, self.should_run = None, False
+        # What excuses an end that would be a difference: a full disk, a flipped bit in a file.
+        self.may_be_full, self.flipped = False, None
         os.makedirs(self.disk)
         self.has_own_disk = world.can_mount and mount(self.disk, "16m")
 
@@ -35,7 +37,6 @@ class Slot:
             arguments += ["--kafka-set", setting]
         environment = {"TIDEMARK_KAFKA": self.route.kafka_target, "TIDEMARK_POSTGRES": self.route.postgres_target}
         self.process = Tidemark(world.binary, arguments, self.log, environment)
-        self.starts += 1
         self.should_run = True
 
     @property
@@ -65,7 +66,7 @@ class Slot:
         if code is None:
             self.world.differ(f"{self.name} did not end within {took:.0f} s of SIGTERM: {self.last_words()}")
             self.process.kill()
-        elif code != 0 and not (is_young and code == -signal.SIGTERM) and not (code == 75 and self.may_be_full):
+        elif code != 0 and not (is_young and code == -signal.SIGTERM) and not self.is_excused(code):
             self.world.differ(f"{self.name} ended with exit code {code} after SIGTERM: {self.last_words()}")
         elif took > longest:
             self.world.differ(f"{self.name} took {took:.1f} s to drain, more than {longest:.0f} s: {self.last_words()}")
@@ -74,14 +75,20 @@ class Slot:
     def last_words(self):
         return " / ".join(self.process.messages().splitlines()[-3:])
 
+    def is_excused(self, code):
+        """75, "try again", on a full disk; 65 for a damaged journal that it names."""
+        return code == 75 and self.may_be_full or code == 65 and self.flipped is not None and self.flipped in self.last_words()
+
     def watch(self):
-        """Starts it again if it ended by itself, which is a difference unless its disk is full."""
+        """Starts it again if it ended by itself, which is a difference unless there was a reason."""
         if not self.should_run or self.process.code is None or not self.lock.acquire(blocking=False):
             return
         try:
             if self.should_run and self.process.code is not None:
-                if not (self.process.code == 75 and self.may_be_full):
+                if not self.is_excused(self.process.code):
                     self.world.differ(f"{self.name} ended by itself with exit code {self.process.code}: {self.last_words()}")
+                if self.process.code == 65:
+                    self.delete_journal()
                 time.sleep(0.5)
                 self.start()
         finally:
@@ -105,6 +112,7 @@ class Slot:
         return sorted(found, key=os.path.basename)
 
     def delete_journal(self):
+        self.flipped = None
         shutil.rmtree(self.data, ignore_errors=True)
 
     def cut_journal(self, share):
@@ -118,6 +126,22 @@ class Slot:
             keep = int(used * (1 - share))
             file.truncate(keep)
         return used - keep
+
+    def flip_journal(self, dice):
+        """Flips a bit of what a segment holds: its byte; None: nothing is held."""
+        segments = self.segments()
+        if not segments:
+            return None
+        path = dice.choice(segments)
+        with open(path, "r+b") as file:
+            content = file.read().rstrip(b"\0")
+            if not content:
+                return None
+            at = dice.randrange(len(content))
+            file.seek(at)
+            file.write(bytes([content[at] ^ (1 << dice.randrange(8))]))
+        self.flipped = path
+        return at
 
     @property
     def ballast(self):

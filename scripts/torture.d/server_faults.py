@@ -1,37 +1,8 @@
-"""Faults of the two servers, and of the ways to them."""
+"""Faults of the brokers, and of the ways to both servers."""
 import time
 
 from occasions import held
-from postgres import PostgresError
 from proxies import Trap
-
-# PostgreSQL.
-
-
-def postgres_crash(world, dice):
-    with held(world.postgres_lock):
-        seconds = dice.uniform(12, 20) if dice.random() < 0.2 else dice.uniform(0, 3)
-        world.server.crash()
-        time.sleep(seconds)
-        world.server.start()
-        return f"PostgreSQL crashed, away for {seconds:.1f} s"
-
-
-def backend_terminated(world, dice):
-    """pg_terminate_backend of a session that is inside of a transaction."""
-    end = time.monotonic() + 6
-    while time.monotonic() < end:
-        try:
-            done = world.watcher.query(
-                "WITH chosen AS MATERIALIZED (SELECT pid, application_name, left(query, 40) AS doing FROM pg_stat_activity "
-                "WHERE application_name LIKE 'tidemark%' AND xact_start IS NOT NULL AND state <> 'idle' AND query NOT LIKE 'SET%' LIMIT 1) "
-                "SELECT application_name, doing FROM chosen WHERE pg_terminate_backend(pid)")
-        except PostgresError:
-            done = []
-        if done:
-            return f"session of {done[0][0]} terminated at: {' '.join(done[0][1].split())}"
-    return None
-
 
 def between(world, dice, server):
     """The proxies of everybody, or of one instance alone, to a server; and whose they are."""

@@ -29,7 +29,7 @@ class World:
         self.database, self.topic = f"round_{number}", f"torture-{campaign.name}-{number}"
         self.group = f"torture-{campaign.name}-{number}"
         self.differences, self.drains, self.difference_lock = [], [], threading.Lock()
-        for name in ("postgres_lock", "trap_lock", "broker_lock", "producer_lock"):
+        for name in ("postgres_lock", "lock_lock", "trap_lock", "broker_lock", "producer_lock"):
             setattr(self, name, threading.Lock())
         self.net_locks = {"postgres": threading.Lock(), "kafka": threading.Lock()}
         self.producer = self.sampler = None
