@@ -1,5 +1,6 @@
 """The instances under torture: slots that hold one process each, with a disk of its own where the system allows."""
 import os
+import random
 import shutil
 import signal
 import subprocess
@@ -23,6 +24,7 @@ class Slot:
         self.data = f"{self.disk}/data"
         self.log = f"{world.directory}/{name}.log"
         self.process, self.should_run = None, False
+        self.dice = random.Random(f"{world.shape['seed']}/{name}")
         # What excuses an end that would be a difference: a full disk, a flipped bit in a file.
         self.may_be_full, self.flipped = False, None
         os.makedirs(self.disk)
@@ -32,6 +34,8 @@ class Slot:
         world = self.world
         arguments = ["run", "--topology", world.topology, "--data-dir", self.data, "--instance", self.name, "--group", world.group]
         arguments += ["--flush-interval", self.flush_interval, "--batch", str(world.shape["batch"])]
+        # Mostly as many as before; a journal of another number of workers is thrown away.
+        arguments += ["--workers", str(self.dice.choice([2, 2, 2, 1, 3]))]
         arguments += ["--journal-segment", "1", "--journal-sync", self.journal_sync] if self.journal_sync else ["--no-journal"]
         for setting in world.kafka_settings:
             arguments += ["--kafka-set", setting]

@@ -6,6 +6,10 @@ import time
 from freshness import summary
 
 
+# Rounds of a run in which every kind of fault has to come.
+LONG_RUN = 8
+
+
 class Log:
     """Lines with the time of day, on standard error and in a file."""
 
@@ -35,6 +39,8 @@ def gather(campaign, rounds):
     return {
         "seed": campaign.seed, "rounds": len(valid), "void_rounds": [{"round": r.number, "why": r.void} for r in rounds if r.void],
         "events": sum(r.offsets or 0 for r in valid), "faults": dict(done), "faults_total": sum(done.values()), "kinds": len(done),
+        # In a long run every kind has had its occasions: one that never came tests nothing.
+        "never_came": [kind for kind in campaign.kinds if not done[kind]] if len(valid) >= LONG_RUN else [],
         "no_occasion": dict(missed), "kinds_left_out": campaign.left_out,
         "differences": [f"round {r.number}: {line}" for r in rounds for line in (r.world.differences if r.void is None else [])],
         "planted_differences_missed": campaign.missed_plants, "planted_differences": campaign.plants,
@@ -62,6 +68,7 @@ def table(result):
         f"longest drain {seconds(result['longest_drain_seconds'])} s", ""]
     lines += [f"round {v['round']} is void: {v['why']}" for v in result["void_rounds"]]
     lines += [f"left out: {kind}: {why}" for kind, why in result["kinds_left_out"].items()]
+    lines += [f"never came: {kind}" for kind in result["never_came"]]
     lines += [f"a planted difference was not found: {name}" for name in result["planted_differences_missed"]]
     lines += result["differences"][:40]
     if result["planted_differences"]:
