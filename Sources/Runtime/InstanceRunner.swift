@@ -67,6 +67,7 @@ public final class InstanceRunner: Sendable {
     let failure = poll.run { shouldDrain.load(ordering: .relaxed) }
     // Orders given before the end are carried out: releases, the journals' last syncs.
     for thread in threads { thread.end() }
+    awaitStores(threads)
     consumer.close()
     if let failure { throw failure }
   }
@@ -78,12 +79,23 @@ public final class InstanceRunner: Sendable {
     let worker: Worker
     let store: Worker
 
+    /// Ends the worker; the store still has its last requests.
     func end() {
       inbox.close()
       worker.join()
       requests.close()
-      store.join()
     }
+  }
+
+  /// How long PostgreSQL may take for what only tidies (owners, chunks). What had to be flushed has had its time before.
+  private static let lastRequests: Milliseconds = 5000
+
+  /// A store whose PostgreSQL does not answer is left behind, to end with the process: whatever it was doing is either in
+  /// PostgreSQL or not, and the next owner reads which.
+  private func awaitStores(_ threads: [WorkerThreads]) {
+    let end = Clock.milliseconds() + Self.lastRequests
+    let isLate = threads.count { !$0.store.join(within: Double(max(0, end - Clock.milliseconds())) / 1000) } > 0
+    if isLate { say(.warning, "PostgreSQL does not answer: ended without telling it which partitions were given back") }
   }
 
   /// Starts a worker. Its loops are made here and belong to their threads from then on.
