@@ -68,7 +68,7 @@ public final class InstanceRunner: Sendable {
     // Orders given before the end are carried out: releases, the journals' last syncs.
     for thread in threads { thread.end() }
     awaitStores(threads)
-    consumer.close()
+    leave(Unshared(consumer))
     if let failure { throw failure }
   }
 
@@ -85,6 +85,15 @@ public final class InstanceRunner: Sendable {
       worker.join()
       requests.close()
     }
+  }
+
+  /// How long leaving the group may take: librdkafka gives its last request 5 s, but waits for the answers to others, too.
+  private static let longestLeave: Milliseconds = 8000
+
+  /// Leaves the group. Where Kafka does not answer, the group finds out by itself that this member is gone.
+  private func leave(_ consumer: Unshared<Consumer>) {
+    let leaving = Worker(name: "leave") { consumer.value.close() }
+    if !leaving.join(within: Double(Self.longestLeave) / 1000) { say(.warning, "Kafka does not answer: ended without leaving the group") }
   }
 
   /// How long PostgreSQL may take for what only tidies (owners, chunks). What had to be flushed has had its time before.

@@ -2,7 +2,7 @@ import Foundation
 import Glibc
 import Testing
 
-/// SIGTERM while PostgreSQL gives no answer: no error, no closed connection, just silence.
+/// SIGTERM while a server gives no answer: no error, no closed connection, just silence.
 @Suite(.serialized) struct DrainTests {
   @Test func aDrainDoesNotWaitForAPostgreSQLThatIsSilent() throws {
     let world = try World("silent_drain", partitions: 4)
@@ -28,6 +28,31 @@ import Testing
     #expect(Date().timeIntervalSince(begin) < 30, "\(ended.messages)")
     for session in silent { kill(session, SIGCONT) }
     #expect(generate.wait().code == 0)
+    let rest = try world.instance("b", topology, "--until-caught-up").wait()
+    #expect(rest.code == 0, "\(rest.messages)")
+    try world.tidemark("compare-expected", expected)
+    try world.expectUnbrokenLedger()
+  }
+
+  @Test func aDrainDoesNotWaitForAKafkaThatIsSilent() throws {
+    let world = try World("silent_kafka", partitions: 4)
+    let topology = Repository.topology("product-events")
+    let expected = world.directory.appendingPathComponent("expected.json").path
+    try world.tidemark("migrate", "--topology", topology)
+    try world.tidemark(
+      "generate", "--topic", "product.events", "--topology", topology, "--events", "20000", "--users", "500", "--payload-bytes", "0", "--expect", expected)
+    // The offsets that wait to be acknowledged are sent every five seconds, or at the end: librdkafka waits for the answer.
+    let instance = try world.instance("a", topology, "--flush-interval", "100ms")
+    #expect(awaitTrue { world.consumed == 20_000 }, "\(instance.messages)")
+    let broker = try #require(world.broker)
+    broker.send(SIGSTOP)
+    defer { broker.send(SIGCONT) }
+    let begin = Date()
+    instance.send(SIGTERM)
+    let ended = instance.wait()
+    #expect(ended.code == 0, "\(ended.messages)")
+    #expect(Date().timeIntervalSince(begin) < 30, "\(ended.messages)")
+    broker.send(SIGCONT)
     let rest = try world.instance("b", topology, "--until-caught-up").wait()
     #expect(rest.code == 0, "\(rest.messages)")
     try world.tidemark("compare-expected", expected)
