@@ -13,6 +13,7 @@ from server_faults import ERRORS
 PROCESSES = {
     "kill -9": of_instances.kill_9, "SIGSTOP, SIGCONT": of_instances.stopped, "SIGTERM, restart": of_instances.terminated,
     "fourth instance": of_instances.joined_and_left, "SIGTERM, SIGTERM": of_instances.ended_in_a_hurry, "all killed": of_instances.all_killed,
+    "SIGTERM, cut off": of_instances.terminated_in_the_dark,
 }
 JOURNALS = {
     "journal deleted": of_instances.journal_deleted, "journal cut": of_instances.journal_cut, "journal bit flipped": of_instances.journal_flipped,

@@ -33,6 +33,27 @@ def terminated(world, dice):
         return f"{slot.name} drained in {took:.1f} s, started again"
 
 
+def terminated_in_the_dark(world, dice):
+    """SIGTERM for an instance to which nothing comes through any more: it must end in time all the same."""
+    with victim(world, dice) as slot:
+        ways = dice.choice([["postgres"], ["kafka"], ["postgres", "kafka"]])
+        proxies = [p for p in (getattr(slot.route, way) for way in ways) if p]
+        with contextlib.ExitStack() as stack:
+            for way in ways:
+                stack.enter_context(held(world.net_locks[way]))
+            for proxy in proxies:
+                proxy.hold()
+            try:
+                time.sleep(dice.uniform(0, 2))
+                took = slot.terminate()
+            finally:
+                for proxy in proxies:
+                    proxy.release()
+        world.drains.append(took)
+        slot.start()
+        return f"{slot.name}, cut off from {' and '.join(ways)}, ended {took:.1f} s after SIGTERM, started again"
+
+
 def ended_in_a_hurry(world, dice):
     """Something comes on top of the drain: a second SIGTERM, which ends it at once with 130, or a kill -9."""
     with victim(world, dice) as slot:
