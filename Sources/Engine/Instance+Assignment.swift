@@ -179,7 +179,8 @@ extension Instance {
       if let epoch, !isDraining { effects.append(.journal(.dropped(task.id, epoch))) }
       effects.append(.release(task.id, epoch))
     }
-    if isDraining, tasks.isEmpty, flight == nil || flight?.retryAt != nil {
+    // A flush that is still under way now has had the drain's time; the next owner reads how it ended.
+    if isDraining, tasks.isEmpty {
       isDraining = false
       hasDrained = true
       effects.append(.drained)

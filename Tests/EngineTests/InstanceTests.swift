@@ -79,6 +79,24 @@ import Testing
     #expect(next.parts[0].delta.from == Offset(10))
   }
 
+  /// PostgreSQL may be silent: then a drain ends when its time is up, not when the statement's is.
+  @Test func aDrainWaitsForAFlushUnderWayOnlyAsLongAsItsTime() throws {
+    let instance = instance { $0.drainTime = 8000 }
+    start(instance, [id])
+    let request = try #require(flush(in: feed(instance, id, 0..<10, now: 0)))
+    var effects = instance.handle(.drain, now: 1000)
+    func isOver() -> Bool { effects.contains { if case .drained = $0 { true } else { false } } }
+    #expect(!isOver())
+    effects = instance.handle(.tick, now: 8999)
+    #expect(!isOver())
+    effects = instance.handle(.tick, now: 9000)
+    #expect(isOver())
+    #expect(effects.contains { if case .release(id, Epoch(1)) = $0 { true } else { false } })
+    // Its end does not matter any more.
+    effects = instance.handle(.flushFinished(request.id, .committed), now: 60_000)
+    #expect(!isOver())
+  }
+
   /// PostgreSQL may stay away after a COMMIT without an answer: it is asked again and again, more and more rarely, and not
   /// every attempt is worth a line.
   @Test func anUnknownCommitIsAskedForPatientlyWhilePostgreSQLIsAway() throws {
