@@ -123,14 +123,15 @@ class Round:
         if hasattr(world.broker, "order"):
             for request in faults.ERRORS:
                 world.broker.order(f"clear {request}")
-        over = time.monotonic()
-        while (world.sampler.stalest() or 1e9) > FRESH_SECONDS:
+        over = self.over = time.monotonic()
+        # Faults may have outlasted the load: what is newest then is for the next step to await.
+        while world.producer.code is None and (world.sampler.stalest() or 1e9) > FRESH_SECONDS:
             self.watch()
             if time.monotonic() > over + LONGEST_RECOVERY:
                 world.differ(f"{LONGEST_RECOVERY} s after the last fault the stalest partition is {world.sampler.stalest()} s behind: {self.standing()}")
                 break
             time.sleep(0.1)
-        self.recovery = time.monotonic() - over
+        self.recovery = time.monotonic() - over if world.producer.code is None else None
         self.quiet_since = {slot: slot.process.log_size() for slot in world.slots[:3]}
         calm = time.monotonic()
         while world.producer.code is None and time.monotonic() < calm + 300:
@@ -140,14 +141,15 @@ class Round:
         if world.producer.code != 0:
             raise RuntimeError(f"generate ended with exit code {world.producer.code}: {world.producer.messages()}")
         self.during, self.after = world.sampler.between(self.begin, over), world.sampler.between(calm, loaded)
-        self.say("fresh {:.1f} s after the last fault; stalest: {:.1f} s, partition {} at {}".format(self.recovery, *world.sampler.worst))
+        recovered = "the load ended with the faults" if self.recovery is None else f"fresh {self.recovery:.1f} s after the last fault"
+        self.say("{}; stalest: {:.1f} s, partition {} at {}".format(recovered, *world.sampler.worst))
 
     def standing(self):
         rows = self.world.watcher.patiently("SELECT partition, next_offset, end_offset, owner, epoch FROM tidemark.partition ORDER BY 1")
         return "; ".join("partition {} at {} of {}, owner {}, epoch {}".format(*row) for row in rows)
 
     def settle(self):
-        """Everything that was sent is booked."""
+        """Everything that was sent is booked; without load after the faults that is the recovery."""
         world = self.world
         self.offsets = world.offsets_sent()
         end = time.monotonic() + LONGEST_CATCH_UP
@@ -156,6 +158,8 @@ class Round:
             if time.monotonic() > end:
                 return world.differ(f"{LONGEST_CATCH_UP} s after the load {self.offsets - booked} of {self.offsets} offsets are not booked: {self.standing()}")
             time.sleep(0.2)
+        if self.recovery is None:
+            self.recovery = time.monotonic() - self.over
 
     def end(self):
         """SIGTERM to all at once; then one more instance, past the proxies, finds nothing left to do."""
