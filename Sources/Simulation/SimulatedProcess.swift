@@ -34,6 +34,7 @@ final class SimulatedProcess {
   var inbox: [WorkerMessage] = []
   var commands: [ConsumerCommand] = []
   var isWorkerAwake = false
+  var hangsUntil: Int64 = 0
   var lastTick: Int64 = 0
   private var isOver = false
   private var drainBy: Int64?
@@ -144,6 +145,7 @@ final class SimulatedProcess {
     commands = []
     deferred = []
     isWorkerAwake = false
+    hangsUntil = 0
     isOver = false
     drainBy = nil
     isStopped = false
@@ -185,6 +187,11 @@ final class SimulatedProcess {
   func crashSoon(orders: Int) { ordersToCrash = orders }
   func crashSoon(diskSteps: Int) { disk.stepsToCrash = diskSteps }
   func loseKafka(_ span: Int64) { consumer?.isAwayUntil = world.now + span }
+  /// The worker waits for the disk; the other threads go on.
+  func hangDisk(_ span: Int64) {
+    world.trace { "\(self.name): the disk hangs for \(span) ms" }
+    hangsUntil = world.now + span
+  }
   func failNextSync() { disk.syncFails = true }
   /// One bit of a file changes while the process runs.
   func flipBit(_ dice: inout Dice) -> Bool { isAlive && disk.flipBit(&dice) }
@@ -194,6 +201,7 @@ final class SimulatedProcess {
     disk.stepsToCrash = nil
     disk.syncFails = false
     consumer?.isAwayUntil = 0
+    hangsUntil = min(hangsUntil, world.now + 1000)
   }
   func limitDisk(_ bytes: Int?) { disk.capacity = bytes }
 
