@@ -254,7 +254,7 @@ final class SimulatedProcess {
   private func perform(_ calls: [ConsumerCall]) {
     do {
       for call in calls {
-        world.trace { "\(self.name): consumer \(call)" }
+        world.trace { "\(self.name): consumer \(Trace.text(call))" }
         try consumer?.perform(call)
         if case .end(let reason) = call {
           isOver = true
