@@ -6,7 +6,7 @@ final class Director {
   private var dice: Dice
   private static let strokes: [Fault] = [
     .crash, .crash, .crashAtEffect, .shortWrite, .powerLoss, .zombie, .pause, .clockJump, .drain, .brokerAway, .storeRestart, .slowStore, .diskFull,
-    .syncError, .retention, .gapAccepted, .storeRefuses, .longOutage, .flippedUnderWay, .reshuffle, .reshuffle, .diskHangs,
+    .syncError, .retention, .gapAccepted, .storeRefuses, .longOutage, .flippedUnderWay, .reshuffle, .reshuffle, .diskHangs, .ioError,
   ]
 
   init(_ world: World) {
@@ -95,6 +95,7 @@ final class Director {
       process.limitDisk(dice.below(30_000))
       world.plan(after: dice.milliseconds(200, 8000)) { process.limitDisk(nil) }
     case .syncError: process.failNextSync()
+    case .ioError: process.failDisk(after: dice.below(40))
     case .retention, .gapAccepted: truncate(dice.pick(world.log.ids), destroys: fault == .gapAccepted, &dice)
     default: break
     }

@@ -10,7 +10,7 @@ public enum Fault: String, CaseIterable, Sendable, Comparable {
   case lostBeforeStatement, lostAfterStatement, commitNotApplied, commitApplied, commitDelayed, deadlock, serializationFailure
   case statementTimeout, lockWait, storeRestart, longOutage, storeAway, slowStore, idleInTransaction, storeRefuses, rowRefused
   // The disk.
-  case powerLoss, shortWrite, syncError, diskFull, diskHangs, flippedBit, flippedUnderWay, journalGone, journalOfOldTimes
+  case powerLoss, shortWrite, syncError, ioError, diskFull, diskHangs, flippedBit, flippedUnderWay, journalGone, journalOfOldTimes
   // Scheduling.
   case crash, crashAtEffect, zombie, pause, clockJump, drain
 

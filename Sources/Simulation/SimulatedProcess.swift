@@ -86,8 +86,9 @@ final class SimulatedProcess {
       // What an operator does, as the error says: PostgreSQL and Kafka hold all that is needed.
       if error.kind == .corrupt {
         if !disk.isSuspect { world.fail("\(name): a journal that nothing damaged is refused: \(error)") }
-        disk = SimulatedDisk()
+        do { try Journal.remove(Self.directory, storage: disk) } catch { world.trace { "\(self.name): the journal cannot be removed: \(error)" } }
       }
+      if disk.takeFailure() { world.count(.ioError) }
       isAlive = false
       return world.plan(after: dice.milliseconds(200, 2000)) { [unowned self] in start() }
     }
@@ -123,6 +124,7 @@ final class SimulatedProcess {
     end()
     if power { world.count(.powerLoss) }
     if disk.diedInWrite { world.count(.shortWrite) }
+    if disk.takeFailure() { world.count(.ioError) }
     let before = power ? disk.restarted(&dice) : disk.restarted()
     if world.strikes(.journalOfOldTimes, 600, &dice), let old = oldDisk {
       disk = old.restarted()
@@ -193,6 +195,7 @@ final class SimulatedProcess {
     hangsUntil = world.now + span
   }
   func failNextSync() { disk.syncFails = true }
+  func failDisk(after calls: Int) { disk.callsToFailure = calls }
   /// One bit of a file changes while the process runs.
   func flipBit(_ dice: inout Dice) -> Bool { isAlive && disk.flipBit(&dice) }
   /// What was planned and has not struck does not strike any more.
@@ -200,6 +203,7 @@ final class SimulatedProcess {
     ordersToCrash = nil
     disk.stepsToCrash = nil
     disk.syncFails = false
+    disk.callsToFailure = nil
     consumer?.isAwayUntil = 0
     hangsUntil = min(hangsUntil, world.now + 1000)
   }
@@ -272,6 +276,7 @@ final class SimulatedProcess {
       worker = nil
       do { try last.writer.journal?.close() } catch { world.trace { "\(self.name): \(error)" } }
       if disk.failedSyncs > 0 { world.count(.syncError) }
+      if disk.takeFailure() { world.count(.ioError) }
     }
     guard worker == nil, store?.isIdle ?? true else { return plan(after: 20) { [unowned self] in finish() } }
     consumer?.close()
