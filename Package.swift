@@ -68,7 +68,7 @@ let package = Package(
     tests("PostgresTests", ["Postgres", "LocalServers"]),
     tests("WarehouseTests", ["Warehouse", "Postgres", "LocalServers", "Topologies", "Aggregation", "Decoding"]),
     tests("RuntimeTests", ["Runtime", "Engine", "Journal", "Kafka", "Aggregation"]),
-    tests("SimulationTests", ["Simulation"]),
+    tests("SimulationTests", ["Simulation", "Engine", "Warehouse", "Postgres", "LocalServers", "Topologies", "Aggregation"]),
     tests("HouseTests", []),
     tests("EndToEndTests", ["tidemark", "LocalServers", "Postgres", "Kafka", "Workload"]),
     tests("JournalTests", ["Journal", "Aggregation", "CSimdJSON"]),

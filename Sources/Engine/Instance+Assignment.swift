@@ -117,7 +117,7 @@ extension Instance {
       }
     } catch {
       task.phase = .stopped
-      effects.append(.alert(task.id, kind: "state_unreadable", stops: true, "state of \(task.id) cannot be read: \(error)"))
+      effects.append(.alert(task.id, task.epoch, kind: "state_unreadable", stops: true, "state of \(task.id) cannot be read: \(error)"))
       effects.append(.leaveOut(task.id))
     }
   }
@@ -201,7 +201,7 @@ extension Instance {
     let wanted = task.state?.processor.nextOffset.value ?? -1
     task.phase = .stopped
     effects.append(
-      .alert(id, kind: "offset_out_of_range", stops: true,
+      .alert(id, task.epoch, kind: "offset_out_of_range", stops: true,
         "\(id) is stopped: Kafka does not have offset \(wanted) (\(reason)). Accept the gap explicitly with `tidemark accept-gap`, or restore the topic"))
     effects.append(.pause([id]))
   }
@@ -209,7 +209,7 @@ extension Instance {
   /// Copies of events below `known` would be counted once more: somebody must know.
   private func incompleteHorizon(_ id: PartitionID, _ wanted: Offset?, known: Offset) {
     effects.append(
-      .alert(id, kind: "horizon_incomplete", stops: false,
+      .alert(id, tasks[id]?.epoch ?? Epoch(0), kind: "horizon_incomplete", stops: false,
         "\(id): Kafka no longer holds the whole deduplication horizon\(wanted.map { ", which begins at offset \($0.value)" } ?? ""): "
           + "duplicates of events below offset \(known.value) are not recognised. Keep the topic for longer than `deduplicate: within`"))
   }

@@ -63,7 +63,7 @@ extension Instance {
   private func endsTooEarly(_ task: PartitionTask, _ end: Offset, _ next: Offset) {
     task.phase = .stopped
     effects.append(
-      .alert(task.id, kind: "topic_ends_early", stops: true,
+      .alert(task.id, task.epoch, kind: "topic_ends_early", stops: true,
         "\(task.id) is stopped: it ends at offset \(end.value) in Kafka, PostgreSQL has consumed up to \(next.value): was the topic made anew? "
           + "Give the topology a new name to begin anew, or restore the topic"))
     effects.append(.pause([task.id]))

@@ -89,9 +89,9 @@ public final class InstanceWorker {
     case .acknowledge(let offsets): post(.poller(.acknowledge(offsets)))
     case .compact(let id, let epoch): post(.store(.compact(id, epoch)))
     case .say(let severity, let text): post(.say(severity, text))
-    case .alert(let id, let kind, let stops, let text):
+    case .alert(let id, let epoch, let kind, let stops, let text):
       post(.say(stops ? .error : .warning, text))
-      post(.store(.alert(id, kind: kind, text)))
+      post(.store(.alert(id, epoch, kind: kind, text)))
       // The goal cannot be reached any more.
       if endsOnAlert, stops { post(.poller(.failed(.refused(text)))) }
     case .fail(let reason): post(.poller(.failed(.refused(reason))))

@@ -10,7 +10,8 @@ public enum StoreRequest: Sendable {
   case resolve(FlushRequest)
   case release(PartitionID, Epoch)
   case compact(PartitionID, Epoch)
-  case alert(PartitionID, kind: String, String)
+  /// Kept only while the partition is under that epoch.
+  case alert(PartitionID, Epoch, kind: String, String)
 }
 
 /// What the worker's thread asks the polling thread for.

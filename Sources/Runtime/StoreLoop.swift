@@ -46,7 +46,8 @@ struct StoreLoop {
       return true
     case .release(let id, let epoch): attempt { () throws(WarehouseError) in try warehouse.release(id, epoch) }
     case .compact(let id, let epoch): attempt { () throws(WarehouseError) in try warehouse.compact(id, epoch) }
-    case .alert(let id, let kind, let message): attempt { () throws(WarehouseError) in try warehouse.alert(id, kind: kind, message) }
+    case .alert(let id, let epoch, let kind, let message):
+      attempt { () throws(WarehouseError) in try warehouse.alert(id, epoch, kind: kind, message) }
     }
     return false
   }

@@ -6,7 +6,7 @@ final class Director {
   private var dice: Dice
   private static let strokes: [Fault] = [
     .crash, .crash, .crashAtEffect, .shortWrite, .powerLoss, .zombie, .pause, .clockJump, .drain, .brokerAway, .storeRestart, .slowStore, .diskFull,
-    .syncError, .retention, .gapAccepted, .storeRefuses, .longOutage, .flippedUnderWay,
+    .syncError, .retention, .gapAccepted, .storeRefuses, .longOutage, .flippedUnderWay, .reshuffle, .reshuffle, .diskHangs, .ioError,
   ]
 
   init(_ world: World) {
@@ -79,6 +79,13 @@ final class Director {
     case .longOutage:
       world.count(fault)
       world.store.restart(away: dice.milliseconds(15_000, 45_000))
+    case .reshuffle:
+      world.count(fault)
+      world.group.reshuffle()
+    case .diskHangs:
+      guard process.isAlive else { return }
+      world.count(fault)
+      process.hangDisk(dice.chance(2000) ? dice.milliseconds(10_000, 30_000) : dice.milliseconds(200, 5000))
     case .flippedUnderWay: if process.flipBit(&dice) { world.count(fault) }
     case .slowStore:
       world.count(fault)
@@ -88,6 +95,7 @@ final class Director {
       process.limitDisk(dice.below(30_000))
       world.plan(after: dice.milliseconds(200, 8000)) { process.limitDisk(nil) }
     case .syncError: process.failNextSync()
+    case .ioError: process.failDisk(after: dice.below(40))
     case .retention, .gapAccepted: truncate(dice.pick(world.log.ids), destroys: fault == .gapAccepted, &dice)
     default: break
     }

@@ -5,12 +5,12 @@ public enum Fault: String, CaseIterable, Sendable, Comparable {
   // The log.
   case hole, emptyPartition, partitionAdded, retention, gapAccepted, brokerAway
   // The group.
-  case eagerRebalance, cooperativeRebalance, sessionExpired, rebalanceTimeout, lostLate, lostTwice, revokedTwice
+  case eagerRebalance, cooperativeRebalance, reshuffle, sessionExpired, rebalanceTimeout, lostLate, lostTwice, revokedTwice
   // The store.
   case lostBeforeStatement, lostAfterStatement, commitNotApplied, commitApplied, commitDelayed, deadlock, serializationFailure
   case statementTimeout, lockWait, storeRestart, longOutage, storeAway, slowStore, idleInTransaction, storeRefuses, rowRefused
   // The disk.
-  case powerLoss, shortWrite, syncError, diskFull, flippedBit, flippedUnderWay, journalGone, journalOfOldTimes
+  case powerLoss, shortWrite, syncError, ioError, diskFull, diskHangs, flippedBit, flippedUnderWay, journalGone, journalOfOldTimes
   // Scheduling.
   case crash, crashAtEffect, zombie, pause, clockJump, drain
 

@@ -30,7 +30,7 @@ struct Scenario {
   let duration: Int64
   let isCooperative: Bool
   let faults: Set<Fault>
-  /// How often faults strike: 1 to 4.
+  /// How often faults strike: 1 to 6.
   let intensity: Int
   let sessionTimeout: Int64
   let rebalanceTimeout: Int64
@@ -45,17 +45,17 @@ struct Scenario {
     self.seed = seed
     self.restrictions = restrictions
     var dice = Dice(seed, 1)
-    instances = min(dice.pick([1, 2, 2, 3, 3, 4]), restrictions.instances ?? .max)
-    partitions = min(dice.pick([1, 2, 3, 3, 4, 6]), restrictions.partitions ?? .max)
+    instances = min(dice.pick([1, 2, 2, 3, 3, 4, 5]), restrictions.instances ?? .max)
+    partitions = min(dice.pick([1, 2, 3, 3, 4, 6, 8]), restrictions.partitions ?? .max)
     let added = dice.chance(2500) ? dice.between(1, 2) : 0
     events = min(dice.pick([60, 150, 300, 500, 800, 1500]), restrictions.events ?? .max)
     duration = dice.milliseconds(15_000, 60_000)
     isCooperative = dice.chance(6500)
-    intensity = dice.between(1, 4)
+    intensity = dice.pick([1, 1, 2, 2, 3, 4, 6])
     sessionTimeout = dice.milliseconds(4_000, 8_000)
     rebalanceTimeout = dice.milliseconds(4_000, 12_000)
     fanIn = dice.pick([2, 3, 4, 16])
-    let share = dice.pick([2000, 4000, 6000, 9000])
+    let share = dice.pick([2000, 4000, 6000, 9000, 10_000])
     var faults: Set<Fault> = []
     for fault in Fault.optional {
       let isIn = dice.chance(share)

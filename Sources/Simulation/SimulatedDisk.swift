@@ -4,12 +4,34 @@ import Journal
 ///
 /// Legal faults: the process dies at any byte of a write and between any two calls; then everything written so far is
 /// there. The power goes as well: of what was not synced, each sector of 512 bytes, each length and each directory entry
-/// is then as it was or as it is, by the dice. The disk is full at any byte. A sync fails, and then nothing is known of
-/// what it should have made durable. One bit of a file flips. The directory is another one: empty, or of old times.
+/// is then as it was or as it is, by the dice. The disk is full at any byte. Any call fails, once. A sync fails, and what
+/// it should have made durable never is, whatever later syncs say. One bit of a file flips. The directory is another one:
+/// empty, or of old times.
 final class SimulatedDisk: Storage {
   final class Node {
     var current: [UInt8] = []
     var durable: [UInt8] = []
+    /// Sectors that a failed sync has given up: the kernel takes them for written, until somebody writes there again.
+    var givenUp: Set<Int> = []
+
+    func sync() {
+      let before = durable
+      durable = current
+      for sector in givenUp {
+        for i in sector * 512..<min(sector * 512 + 512, durable.count) { durable[i] = i < before.count ? before[i] : 0 }
+      }
+    }
+
+    func giveUp() {
+      for sector in 0..<(current.count + 511) / 512 {
+        let range = sector * 512..<min(sector * 512 + 512, current.count)
+        if range.upperBound > durable.count || current[range] != durable[range] { givenUp.insert(sector) }
+      }
+    }
+
+    func wrote(_ range: Range<Int>) {
+      if !givenUp.isEmpty, !range.isEmpty { for sector in range.lowerBound / 512...(range.upperBound - 1) / 512 { givenUp.remove(sector) } }
+    }
   }
   private(set) var entries: [String: Node] = [:]
   private var durableEntries: [String: Node] = [:]
@@ -21,6 +43,9 @@ final class SimulatedDisk: Storage {
   private(set) var isDead = false
   private(set) var diedInWrite = false
   private var wasFull = false
+  /// Calls until one fails, once; what it was to do has not happened.
+  var callsToFailure: Int?
+  private var hasFailed = false
   /// The next sync fails.
   var syncFails = false
   private(set) var failedSyncs = 0
@@ -30,6 +55,12 @@ final class SimulatedDisk: Storage {
   var isEmpty: Bool { entries.isEmpty }
 
   func die() { isDead = true }
+
+  /// Whether a call failed since the last time that this was asked.
+  func takeFailure() -> Bool {
+    defer { hasFailed = false }
+    return hasFailed
+  }
 
   /// Whether something did not fit since the last call.
   func takeFull() -> Bool {
@@ -42,7 +73,7 @@ final class SimulatedDisk: Storage {
   /// The same disk after the process died.
   func restarted() -> SimulatedDisk {
     let other = SimulatedDisk()
-    for (path, node) in entries { other.put(path, node.current, node.durable) }
+    for (path, node) in entries { other.put(path, node.current, node.durable, node.givenUp) }
     other.durableEntries = durableEntries.compactMapValues { node in
       entries.first { $0.value === node }.flatMap { other.entries[$0.key] } ?? node
     }
@@ -62,7 +93,7 @@ final class SimulatedDisk: Storage {
         let from = dice.flip() ? node.current : node.durable
         for i in start..<min(start + 512, bytes.count) { bytes[i] = i < from.count ? from[i] : 0 }
       }
-      other.put(path, bytes, bytes)
+      other.put(path, bytes, bytes, [])
     }
     other.durableEntries = other.entries
     other.capacity = capacity
@@ -84,8 +115,9 @@ final class SimulatedDisk: Storage {
     return true
   }
 
-  private func put(_ path: String, _ current: [UInt8], _ durable: [UInt8]) {
+  private func put(_ path: String, _ current: [UInt8], _ durable: [UInt8], _ givenUp: Set<Int>) {
     let node = Node()
+    node.givenUp = givenUp
     node.current = current
     node.durable = durable
     entries[path] = node
@@ -99,7 +131,15 @@ final class SimulatedDisk: Storage {
     StorageError(call: call, path: path, code: 5, reason: isDead ? "the process is dead" : "input/output error")
   }
 
-  private func requireLife(_ call: String, _ path: String) throws(StorageError) { if isDead { throw failure(call, path) } }
+  private func requireLife(_ call: String, _ path: String) throws(StorageError) {
+    if isDead { throw failure(call, path) }
+    guard let left = callsToFailure else { return }
+    callsToFailure = left > 0 ? left - 1 : nil
+    if left == 0 {
+      hasFailed = true
+      throw failure(call, path)
+    }
+  }
 
   private func step(_ call: String, _ path: String) throws(StorageError) {
     try requireLife(call, path)
@@ -192,6 +232,7 @@ final class SimulatedDisk: Storage {
             .copyMemory(from: UnsafeRawBufferPointer(rebasing: bytes[..<written]))
         }
       }
+      node.wrote(position..<position + written)
       disk.stepsToCrash? -= written
       if written < fitting {
         disk.isDead = true
@@ -220,9 +261,10 @@ final class SimulatedDisk: Storage {
         disk.syncFails = false
         disk.failedSyncs += 1
         disk.isSuspect = true
+        node.giveUp()
         throw disk.failure("sync", path)
       }
-      node.durable = node.current
+      node.sync()
     }
 
     func close() throws(StorageError) {}

@@ -33,6 +33,8 @@ final class SimulatedGroup {
   private var isRevoking = false
   private var changed = false
   private var round = 0
+  private var isShuffling = false
+  private var dealt: [Int: Set<PartitionID>]?
 
   init(_ world: World) {
     self.world = world
@@ -74,6 +76,13 @@ final class SimulatedGroup {
     }
   }
 
+  /// An assignor that does not care who has what: everybody may lose anything.
+  func reshuffle() {
+    isShuffling = true
+    world.trace { "group: partitions are dealt anew" }
+    rebalance()
+  }
+
   /// A member has given these up.
   func gaveUp(_ ids: [PartitionID], _ member: Member) {
     guard !member.isOut else { return }
@@ -92,6 +101,8 @@ final class SimulatedGroup {
     isRevoking = true
     changed = false
     round += 1
+    dealt = isShuffling ? deal() : nil
+    isShuffling = false
     let target = targets()
     for member in members {
       let lost = world.scenario.isCooperative ? member.owned.subtracting(target[member.id] ?? []) : member.owned
@@ -116,6 +127,7 @@ final class SimulatedGroup {
   private func advance() {
     guard isRevoking, members.allSatisfy({ $0.awaited.isEmpty }) else { return }
     isRevoking = false
+    // Who joined or left meanwhile was not dealt in: the round that follows sees to that.
     let target = targets()
     let taken = members.reduce(into: Set<PartitionID>()) { $0.formUnion($1.owned) }
     var isIncomplete = false
@@ -128,12 +140,14 @@ final class SimulatedGroup {
       member.owned.formUnion(free)
       send(.assigned(free.sorted()), to: member)
     }
+    dealt = nil
     if changed || isIncomplete { rebalance() }
   }
 
   /// Mostly what members have stays theirs; shares differ by one at most.
   private func targets() -> [Int: Set<PartitionID>] {
     guard !members.isEmpty else { return [:] }
+    if let dealt { return dealt }
     var result: [Int: Set<PartitionID>] = [:]
     var free: [PartitionID] = []
     let most = (partitions.count + members.count - 1) / members.count
@@ -150,6 +164,13 @@ final class SimulatedGroup {
       let least = members.min { (result[$0.id]?.count ?? 0, $0.id) < (result[$1.id]?.count ?? 0, $1.id) }!
       result[least.id, default: []].insert(id)
     }
+    return result
+  }
+
+  private func deal() -> [Int: Set<PartitionID>] {
+    var result: [Int: Set<PartitionID>] = [:]
+    guard !members.isEmpty else { return result }
+    for (place, id) in dice.shuffled(partitions).enumerated() { result[members[place % members.count].id, default: []].insert(id) }
     return result
   }
 

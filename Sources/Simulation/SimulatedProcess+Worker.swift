@@ -11,7 +11,7 @@ extension SimulatedProcess {
   private func wakeWorker() {
     guard !isWorkerAwake, !inbox.isEmpty else { return }
     isWorkerAwake = true
-    plan(after: dice.milliseconds(0, 4)) { [unowned self] in
+    plan(after: max(dice.milliseconds(0, 4), hangsUntil - world.now)) { [unowned self] in
       isWorkerAwake = false
       guard let worker, !inbox.isEmpty else { return }
       handle(inbox.removeFirst(), worker)
@@ -26,7 +26,7 @@ extension SimulatedProcess {
 
   func tick(every span: Int64) {
     plan(after: span) { [unowned self] in
-      if let worker {
+      if let worker, world.now >= hangsUntil {
         lastTick = now
         worker.tick(now: now)
         settleWork(worker)

@@ -34,6 +34,7 @@ final class SimulatedProcess {
   var inbox: [WorkerMessage] = []
   var commands: [ConsumerCommand] = []
   var isWorkerAwake = false
+  var hangsUntil: Int64 = 0
   var lastTick: Int64 = 0
   private var isOver = false
   private var drainBy: Int64?
@@ -85,8 +86,9 @@ final class SimulatedProcess {
       // What an operator does, as the error says: PostgreSQL and Kafka hold all that is needed.
       if error.kind == .corrupt {
         if !disk.isSuspect { world.fail("\(name): a journal that nothing damaged is refused: \(error)") }
-        disk = SimulatedDisk()
+        do { try Journal.remove(Self.directory, storage: disk) } catch { world.trace { "\(self.name): the journal cannot be removed: \(error)" } }
       }
+      if disk.takeFailure() { world.count(.ioError) }
       isAlive = false
       return world.plan(after: dice.milliseconds(200, 2000)) { [unowned self] in start() }
     }
@@ -122,6 +124,7 @@ final class SimulatedProcess {
     end()
     if power { world.count(.powerLoss) }
     if disk.diedInWrite { world.count(.shortWrite) }
+    if disk.takeFailure() { world.count(.ioError) }
     let before = power ? disk.restarted(&dice) : disk.restarted()
     if world.strikes(.journalOfOldTimes, 600, &dice), let old = oldDisk {
       disk = old.restarted()
@@ -144,6 +147,7 @@ final class SimulatedProcess {
     commands = []
     deferred = []
     isWorkerAwake = false
+    hangsUntil = 0
     isOver = false
     drainBy = nil
     isStopped = false
@@ -185,7 +189,13 @@ final class SimulatedProcess {
   func crashSoon(orders: Int) { ordersToCrash = orders }
   func crashSoon(diskSteps: Int) { disk.stepsToCrash = diskSteps }
   func loseKafka(_ span: Int64) { consumer?.isAwayUntil = world.now + span }
+  /// The worker waits for the disk; the other threads go on.
+  func hangDisk(_ span: Int64) {
+    world.trace { "\(self.name): the disk hangs for \(span) ms" }
+    hangsUntil = world.now + span
+  }
   func failNextSync() { disk.syncFails = true }
+  func failDisk(after calls: Int) { disk.callsToFailure = calls }
   /// One bit of a file changes while the process runs.
   func flipBit(_ dice: inout Dice) -> Bool { isAlive && disk.flipBit(&dice) }
   /// What was planned and has not struck does not strike any more.
@@ -193,7 +203,9 @@ final class SimulatedProcess {
     ordersToCrash = nil
     disk.stepsToCrash = nil
     disk.syncFails = false
+    disk.callsToFailure = nil
     consumer?.isAwayUntil = 0
+    hangsUntil = min(hangsUntil, world.now + 1000)
   }
   func limitDisk(_ bytes: Int?) { disk.capacity = bytes }
 
@@ -246,7 +258,7 @@ final class SimulatedProcess {
   private func perform(_ calls: [ConsumerCall]) {
     do {
       for call in calls {
-        world.trace { "\(self.name): consumer \(call)" }
+        world.trace { "\(self.name): consumer \(Trace.text(call))" }
         try consumer?.perform(call)
         if case .end(let reason) = call {
           isOver = true
@@ -264,6 +276,7 @@ final class SimulatedProcess {
       worker = nil
       do { try last.writer.journal?.close() } catch { world.trace { "\(self.name): \(error)" } }
       if disk.failedSyncs > 0 { world.count(.syncError) }
+      if disk.takeFailure() { world.count(.ioError) }
     }
     guard worker == nil, store?.isIdle ?? true else { return plan(after: 20) { [unowned self] in finish() } }
     consumer?.close()

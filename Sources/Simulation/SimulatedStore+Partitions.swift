@@ -99,8 +99,9 @@ extension SimulatedStore {
     return true
   }
 
-  /// UPDATE tidemark.alert …, else INSERT.
-  func alert(_ id: PartitionID, _ kind: String, _ message: String) {
+  /// UPDATE tidemark.alert …, else INSERT, where the epoch is the partition's.
+  func alert(_ id: PartitionID, _ epoch: Epoch, _ kind: String, _ message: String) {
+    guard partitions[id]?.epoch == epoch else { return }
     world.trace { "store: alert \(kind) of \(id)" }
     if let open = alerts[id]?.firstIndex(where: { $0.kind == kind && !$0.isResolved }) {
       alerts[id]![open].message = message

@@ -56,8 +56,8 @@ final class StoreClient {
         guard case .success = result else { return done() }
         commit { _ in done() }
       }
-    case .alert(let id, let kind, let message):
-      statement(.other, { store, _, end in end(.success(store.alert(id, kind, message))) }) { (_: Result<Void, StoreFailure>) in done() }
+    case .alert(let id, let epoch, let kind, let message):
+      statement(.other, { store, _, end in end(.success(store.alert(id, epoch, kind, message))) }) { (_: Result<Void, StoreFailure>) in done() }
     }
   }
 

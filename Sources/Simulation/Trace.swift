@@ -16,7 +16,20 @@ enum Trace {
     case .resolve(let flush): "resolve flush \(flush.id)"
     case .release(let id, let epoch): "release \(id), epoch \(epoch.value)"
     case .compact(let id, _): "compact \(id)"
-    case .alert(let id, let kind, _): "alert \(kind) of \(id)"
+    case .alert(let id, let epoch, let kind, _): "alert \(kind) of \(id), epoch \(epoch.value)"
+    }
+  }
+
+  static func text(_ call: ConsumerCall) -> String {
+    func list(_ offsets: [PartitionID: Int64]) -> String { offsets.sorted { $0.key < $1.key }.map { "\($0.key) at \($0.value)" }.joined(separator: ", ") }
+    return switch call {
+    case .assign(let partitions): "assign \(list(partitions))"
+    case .unassign(let ids): "unassign \(ids)"
+    case .pause(let ids): "pause \(ids)"
+    case .resume(let ids): "resume \(ids)"
+    case .seek(let id, let offset): "seek \(id) at \(offset)"
+    case .acknowledge(let offsets): "acknowledge \(list(offsets.mapValues(\.value)))"
+    case .end(let reason): "end, \(reason.map { "\($0)" } ?? "in order")"
     }
   }
 

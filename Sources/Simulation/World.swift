@@ -40,7 +40,8 @@ final class World {
       events: world.log.ids.reduce(0) { $0 + Int(world.log.end($1)) }, trace: world.lines ?? [])
   }
 
-  private init(_ scenario: Scenario, _ mutant: Mutant?, _ traces: Bool) {
+  /// A world in which nothing has happened yet.
+  init(_ scenario: Scenario, _ mutant: Mutant?, _ traces: Bool) {
     self.scenario = scenario
     self.mutant = mutant
     lines = traces ? [] : nil

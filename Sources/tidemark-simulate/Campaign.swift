@@ -45,12 +45,14 @@ struct Campaign {
     var next = 0
     var done: [Int: Totals] = [:]
     var told = 0
+    var toldFailures = 0
     var totals = Totals()
   }
   private static let piece: UInt64 = 100
 
-  /// Runs the worlds of all seeds; `tell` gets the totals after each thousand, in order, from any thread but one at a time.
-  func run(_ seeds: ClosedRange<UInt64>, tell: @Sendable (Totals) -> Void) -> Totals {
+  /// Runs the worlds of all seeds; `tell` gets the totals after each thousand and the failures in it, in order, from any
+  /// thread but one at a time.
+  func run(_ seeds: ClosedRange<UInt64>, tell: @Sendable (Totals, ArraySlice<Failure>) -> Void) -> Totals {
     let count = Int((UInt64(seeds.count) + Self.piece - 1) / Self.piece)
     let pieces = Mutex(Pieces())
     DispatchQueue.concurrentPerform(iterations: threads) { _ in
@@ -67,7 +69,9 @@ struct Campaign {
           while let next = p.done.removeValue(forKey: p.told) {
             p.told += 1
             p.totals.add(next)
-            if p.told % 10 == 0 || p.told == count { tell(p.totals) }
+            guard p.told % 10 == 0 || p.told == count else { continue }
+            tell(p.totals, p.totals.failures[p.toldFailures...])
+            p.toldFailures = p.totals.failures.count
           }
         }
       }

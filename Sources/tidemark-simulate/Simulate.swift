@@ -96,12 +96,12 @@ struct Simulate: ParsableCommand {
   private func runMany(_ seeds: ClosedRange<UInt64>) throws -> Bool {
     let begin = Date()
     let campaign = Campaign(threads: threads, restrictions: try restrictions())
-    let totals = campaign.run(seeds) { totals in
+    let totals = campaign.run(seeds) { totals, new in
+      for failure in new { Self.say("seed \(failure.seed): \(failure.reason)") }
       Self.say(
         "\(totals.worlds) worlds, \(totals.failures.count) differences, \(totals.offsets) offsets, \(totals.faults.total) faults, "
           + "\(Int(Double(totals.worlds) / Date().timeIntervalSince(begin))) worlds/s")
     }
-    for failure in totals.failures.prefix(10) { say("seed \(failure.seed): \(failure.reason)") }
     if let first = totals.failures.first { explain(first.seed, nil) }
     summarize(totals, seconds: Date().timeIntervalSince(begin))
     // A few worlds need not have every fault.

@@ -212,7 +212,7 @@ import Testing
     let instance = instance()
     start(instance, [id])
     let effects = instance.handle(.offsetOutOfRange(id, "offset out of range"), now: 5)
-    #expect(effects.contains { if case .alert(id, kind: "offset_out_of_range", stops: true, _) = $0 { true } else { false } })
+    #expect(effects.contains { if case .alert(id, Epoch(1), kind: "offset_out_of_range", stops: true, _) = $0 { true } else { false } })
     #expect(flush(in: feed(instance, id, 90..<99, now: 5000)) == nil)
   }
 
@@ -224,7 +224,7 @@ import Testing
     let started = instance.handle(.acquired(partition, local: nil), now: 0)
     #expect(started.contains { if case .start(id, Offset(300)) = $0 { true } else { false } })
     let effects = instance.handle(.endOfPartition(id, Offset(500)), now: 5)
-    #expect(effects.contains { if case .alert(id, kind: "topic_ends_early", stops: true, _) = $0 { true } else { false } })
+    #expect(effects.contains { if case .alert(id, Epoch(1), kind: "topic_ends_early", stops: true, _) = $0 { true } else { false } })
   }
 
   @Test func aHorizonThatKafkaHoldsInPartIsRebuiltAsFarAsItGoesAndSaid() {
@@ -235,7 +235,7 @@ import Testing
     partition.beginning = Offset(700)
     let started = instance.handle(.acquired(partition, local: nil), now: 0)
     #expect(started.contains { if case .start(id, Offset(700)) = $0 { true } else { false } })
-    #expect(started.contains { if case .alert(id, kind: "horizon_incomplete", stops: false, _) = $0 { true } else { false } })
+    #expect(started.contains { if case .alert(id, Epoch(1), kind: "horizon_incomplete", stops: false, _) = $0 { true } else { false } })
   }
 
   @Test func aStoppedPartitionIsTakenOverAnewAfterAWhile() {
