@@ -17,7 +17,7 @@ struct AccessCommand: ParsableCommand {
         tidemark access revoke ada --tier department_head --department support
         tidemark access verify
       """,
-    subcommands: [Grant.self, Revoke.self, List.self, History.self, Token.self, RotateKey.self, BILogin.self, Gateway.self])
+    subcommands: [Grant.self, Revoke.self, List.self, History.self, Verify.self, Token.self, RotateKey.self, BILogin.self, Gateway.self])
 
   /// Works with the access books; refusals become exit code 65.
   static func withBooks<R>(_ postgres: PostgresOptions, _ body: (AccessBooks) throws(WarehouseError) -> R) throws -> R {
