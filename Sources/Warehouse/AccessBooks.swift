@@ -51,7 +51,7 @@ public struct AccessBooks {
   public func revoke(_ login: String, tier: String?, departments: [String]) throws(WarehouseError) -> Int64 {
     try asking { () throws(PostgresError) in
       try connection.execute(
-        "SELECT access.revoke_tier($1, $2, $3)", [.text(login), .text(tier), departments.isEmpty ? .text(nil) : .texts(departments)]
+        "SELECT access.revoke_tier($1, $2, NULLIF($3, '{}'))", [.text(login), .text(tier), .texts(departments)]
       ).integer(0, 0) ?? 0
     }
   }

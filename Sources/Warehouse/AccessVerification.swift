@@ -90,6 +90,14 @@ public final class AccessVerification {
     }
   }
 
+  /// Only what the catalogue shows.
+  public func lint() throws(WarehouseError) -> [AccessFinding] {
+    try AccessBooks(admin).asking { () throws(PostgresError) in try AccessLint(connection: admin, accepted: accepted).findings(topologies) }
+  }
+
+  /// The known flaw in row-level security of a server's version, 150018 for 15.18; nil: none.
+  public static func flaw(inVersion version: Int) -> String? { AccessLint.flaw(inVersion: version) }
+
   public func run(progress: (String) -> Void = { _ in }) throws(WarehouseError) -> Report {
     try AccessBooks(admin).asking { () throws(PostgresError) in
       admin.deadline = 600_000
