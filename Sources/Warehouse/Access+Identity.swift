@@ -1,24 +1,41 @@
 extension Access {
-  /// What policies ask, and what a person may ask about herself; run as `tidemark_access`.
+  /// Who asks: the login, or for a gateway the person whose token the running transaction has shown. The text is in each
+  /// function that needs it: a function called by a function would double what a policy costs.
+  private static let declaringPerson = "v_person text := session_user;"
+  private static let findingPerson = """
+    IF pg_has_role(session_user, 'tidemark_gateway', 'MEMBER') THEN
+        v_person := (SELECT a.person FROM access.assumed a
+          WHERE a.xid = pg_current_xact_id_if_assigned() AND a.gateway = session_user::text AND a.expires_at > clock_timestamp());
+      END IF;
+    """
+
+  /// What policies ask, and what a person may ask about herself; run as `tidemark_access`. In PL/pgSQL, which plans a
+  /// statement once a session: a function in SQL would be planned anew in every query.
   static let identity: [String] = [
     """
-    CREATE OR REPLACE FUNCTION access.person() RETURNS text LANGUAGE sql STABLE PARALLEL RESTRICTED \(definer) AS $$
-      SELECT CASE WHEN pg_has_role(session_user, 'tidemark_gateway', 'MEMBER') THEN
-        (SELECT a.person FROM access.assumed a
-          WHERE a.xid = pg_current_xact_id_if_assigned() AND a.gateway = session_user::text AND a.expires_at > clock_timestamp())
-        ELSE session_user::text END
-    $$
+    CREATE OR REPLACE FUNCTION access.person() RETURNS text LANGUAGE plpgsql STABLE PARALLEL RESTRICTED \(definer) AS $$
+    DECLARE \(declaringPerson)
+    BEGIN
+      \(findingPerson)
+      RETURN v_person;
+    END $$
     """,
     """
-    CREATE OR REPLACE FUNCTION access.holds(tier text) RETURNS boolean LANGUAGE sql STABLE PARALLEL RESTRICTED \(definer) AS $$
-      SELECT EXISTS (SELECT FROM access.member m WHERE m.login = (SELECT access.person()) AND m.tier = $1)
-    $$
+    CREATE OR REPLACE FUNCTION access.holds(tier text) RETURNS boolean LANGUAGE plpgsql STABLE PARALLEL RESTRICTED \(definer) AS $$
+    DECLARE \(declaringPerson)
+    BEGIN
+      \(findingPerson)
+      RETURN EXISTS (SELECT FROM access.member m WHERE m.login = v_person AND m.tier = $1);
+    END $$
     """,
     """
-    CREATE OR REPLACE FUNCTION access.departments(tier text) RETURNS text[] LANGUAGE sql STABLE PARALLEL RESTRICTED \(definer) AS $$
-      SELECT COALESCE(array_agg(m.department), '{}') FROM access.member m
-       WHERE m.login = (SELECT access.person()) AND m.tier = $1 AND m.department <> '' AND m.department <> '__overflow__'
-    $$
+    CREATE OR REPLACE FUNCTION access.departments(tier text) RETURNS text[] LANGUAGE plpgsql STABLE PARALLEL RESTRICTED \(definer) AS $$
+    DECLARE \(declaringPerson)
+    BEGIN
+      \(findingPerson)
+      RETURN COALESCE((SELECT array_agg(m.department) FROM access.member m
+                        WHERE m.login = v_person AND m.tier = $1 AND m.department <> '' AND m.department <> '__overflow__'), '{}');
+    END $$
     """,
     """
     CREATE OR REPLACE FUNCTION access.whoami() RETURNS TABLE (person text, tier text, department text)

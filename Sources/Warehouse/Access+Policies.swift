@@ -158,7 +158,7 @@ extension Access {
         END IF;
       END $$
       """,
-      "CREATE OR REPLACE VIEW \(name) WITH (security_barrier) AS\n\(view)",
+      "CREATE OR REPLACE VIEW \(name)\(rule.isFiltering ? " WITH (security_barrier)" : "") AS\n\(view)",
       """
       DO $$ BEGIN
         IF EXISTS (SELECT FROM pg_class WHERE oid = \(SQL.literal(name))::regclass AND relowner <> '\(owner)'::regrole) THEN

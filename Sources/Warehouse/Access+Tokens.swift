@@ -108,10 +108,10 @@ extension Access {
     ]
       + callers.map { "GRANT EXECUTE ON FUNCTION \($0.function) TO \($0.role)" }
       + ["GRANT SELECT ON access.member TO tidemark_granter"]
-      + tiers.map { tier in "GRANT EXECUTE ON FUNCTION \(tierFunctions.joined(separator: ", ")) TO \"\(tier)\"" }
+      + (tiers + ["tidemark_owner"]).map { role in "GRANT EXECUTE ON FUNCTION \(tierFunctions.joined(separator: ", ")) TO \"\(role)\"" }
       + ["SET LOCAL ROLE tidemark_audit", "GRANT SELECT ON access.audit TO tidemark_granter"]
   }
 
-  /// The owner of tables names the functions in policies; it may not call them.
+  /// The owner of tables names the functions in policies, and is held by them.
   static var callerRoles: [String] { ["tidemark_gateway", "tidemark_issuer", "tidemark_granter", "tidemark_owner"] }
 }

@@ -122,7 +122,8 @@ public struct AccessBooks {
 
   // MARK: Logins
 
-  /// Makes a login for a dashboard, or gives an existing one a new password: read only, with time limits.
+  /// Makes a login for a dashboard, or gives an existing one a new password: read only, with time limits, and
+  /// without compilation of queries: PostgreSQL takes a policy's departments for ten, and would compile what is quick.
   /// - Parameters:
   ///   - isGateway: whether it speaks for many people by tokens; showing one writes, so its sessions are not read only.
   public func login(_ login: Login, isGateway: Bool) throws(WarehouseError) {
@@ -141,7 +142,7 @@ public struct AccessBooks {
       try connection.execute("\(known.isEmpty ? "CREATE" : "ALTER") ROLE \(name) LOGIN PASSWORD \(SQL.literal(try connection.verifier(of: login)))")
       for setting in [
         "default_transaction_read_only = \(isGateway ? "off" : "on")", "statement_timeout = '60s'", "idle_in_transaction_session_timeout = '60s'",
-        "search_path = analytics",
+        "search_path = analytics", "jit = off",
       ] { try connection.execute("ALTER ROLE \(name) SET \(setting)") }
       try connection.script("COMMIT")
     }

@@ -46,7 +46,7 @@ extension AccessLint {
         SELECT a.member, a.roleid FROM pg_auth_members a JOIN pg_roles r ON r.oid = a.roleid
          WHERE starts_with(r.rolname, 'tidemark_view_') OR r.rolname IN ('tidemark_owner', 'tidemark_writer', 'tidemark_access', 'tidemark_audit',
            'pg_read_all_data', 'pg_write_all_data', 'pg_read_server_files', 'pg_write_server_files', 'pg_execute_server_program')
-        UNION SELECT a.member, i.root FROM pg_auth_members a JOIN inside i ON i.member = a.roleid)
+        UNION SELECT a.member, i.root FROM pg_auth_members a JOIN inside i ON i.member = a.roleid AND i.member <> 'tidemark_owner'::regrole)
       SELECT DISTINCT r.rolname, g.rolname, r.rolsuper, \(Self.governed), g.rolname IN ('tidemark_owner', 'tidemark_writer')
         FROM inside i JOIN pg_roles r ON r.oid = i.member JOIN pg_roles g ON g.oid = i.root
        WHERE NOT starts_with(r.rolname, 'pg_') AND NOT r.rolsuper
@@ -63,7 +63,7 @@ extension AccessLint {
       if accepted.contains(name) || (row[4] == "t" && row[3] != "t") {
         return AccessFinding(.note, "member", name, "is in \(group): it reads every row")
       }
-      return AccessFinding(.leak, "member", name, "is in \(group), which reads past the policies: REVOKE \(group) FROM \(SQL.identifier(name))")
+      return AccessFinding(.leak, "member", name, "is in \(group), which is for no login: REVOKE \(group) FROM \(SQL.identifier(name))")
     } + leak("member", tiers) { "is in \($0[1]): tiers are for logins, and in nothing themselves; REVOKE \($0[1]) FROM \($0[0])" }
   }
 

@@ -15,6 +15,9 @@ struct AccessRule {
   let sources: [String]?
   /// The view's SELECT; nil where the relation is the table.
   let view: String?
+  /// Whether the view itself leaves rows out or adds them up: then it must be a barrier. One that only leaves columns out need
+  /// not be, since the policy is a barrier already; the planner takes it for the table.
+  let isFiltering: Bool
 
   init(_ reader: Topology.Reader, of aggregate: Topology.Aggregate, _ topology: Topology, _ table: AggregateTable) {
     self.table = table.name
@@ -23,6 +26,7 @@ struct AccessRule {
     rows = reader.rows
     let seen = table.measures.filter { measure in reader.measures.contains { Topology.sqlName($0) == measure.name } }
     let keys = rows == .totals ? [] : table.keyColumns
+    isFiltering = rows == .totals || reader.tier.completeDays
     columns = ["window_start"] + keys + seen.flatMap { $0.columns.map(\.name) } + ["updated_at"]
     guard relation != table.name else {
       (sources, view) = (nil, nil)

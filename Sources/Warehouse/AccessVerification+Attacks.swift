@@ -124,8 +124,14 @@ extension AccessVerification {
     let login = SQL.literal(subject.login.name)
     try perform(
       [
-        "CREATE TEMPORARY TABLE member AS SELECT \(login)::text AS login, t AS tier, d AS department FROM unnest(ARRAY['ceo', 'manager', 'department_head']) t, unnest(ARRAY['x', NULL]) d",
-        "CREATE TEMPORARY TABLE assumed AS SELECT 'n'::text AS nonce, pg_current_xact_id() AS xid, 'ceo'::text AS person, \(login)::text AS gateway, now() + interval '1 day' AS expires_at",
+        """
+        CREATE TEMPORARY TABLE member AS SELECT \(login)::text AS login, t AS tier, d AS department
+          FROM unnest(ARRAY['ceo', 'manager', 'department_head']) t, unnest(ARRAY['x', NULL]) d
+        """,
+        """
+        CREATE TEMPORARY TABLE assumed AS SELECT 'n'::text AS nonce, pg_current_xact_id() AS xid, 'ceo'::text AS person, \(login)::text AS gateway,
+          now() + interval '1 day' AS expires_at
+        """,
         "CREATE FUNCTION pg_temp.person() RETURNS text LANGUAGE sql AS 'SELECT ''ceo''::text'",
         "CREATE FUNCTION pg_temp.holds(text) RETURNS boolean LANGUAGE sql AS 'SELECT true'",
         "CREATE FUNCTION pg_temp.pg_has_role(name, text, text) RETURNS boolean LANGUAGE sql AS 'SELECT true'",
@@ -187,7 +193,8 @@ extension AccessVerification {
     for (relation, column, own) in partial(subject) {
       let answers = try perform(
         [
-          "SELECT DISTINCT \(column) FROM (TABLE \(relation)) t", "PREPARE verify_p AS SELECT DISTINCT \(column) FROM \(relation)", "EXECUTE verify_p", "DEALLOCATE verify_p",
+          "SELECT DISTINCT \(column) FROM (TABLE \(relation)) t", "PREPARE verify_p AS SELECT DISTINCT \(column) FROM \(relation)",
+          "EXECUTE verify_p", "DEALLOCATE verify_p",
           "SELECT DISTINCT (xpath('//\(column)/text()', query_to_xml('SELECT * FROM \(relation.replacing("'", with: "''"))', true, false, '')))[1]::text",
           "BEGIN", "DECLARE verify_c CURSOR FOR SELECT DISTINCT \(column) FROM \(relation)", "FETCH ALL FROM verify_c", "ROLLBACK",
         ], subject)
@@ -200,16 +207,23 @@ extension AccessVerification {
     }
     let files = [
       "SELECT lo_import('/etc/passwd')", "SELECT lo_export(0, '/tmp/tidemark-verify')", "SELECT pg_read_file('PG_VERSION')", "SELECT pg_ls_dir('.')",
-      "COPY pg_class TO '/tmp/tidemark-verify'", "COPY pg_class TO PROGRAM 'cat > /dev/null'", "CREATE EXTENSION dblink", "CREATE EXTENSION file_fdw",
-      "SELECT pg_reload_conf()", "ALTER SYSTEM SET work_mem = '1MB'", "SELECT * FROM pg_authid", "SELECT * FROM pg_statistic", "SELECT * FROM pg_hba_file_rules",
+      "COPY pg_class TO '/tmp/tidemark-verify'", "COPY pg_class TO PROGRAM 'cat > /dev/null'", "CREATE EXTENSION dblink",
+      "CREATE EXTENSION file_fdw", "SELECT pg_reload_conf()", "ALTER SYSTEM SET work_mem = '1MB'", "SELECT * FROM pg_authid",
+      "SELECT * FROM pg_statistic", "SELECT * FROM pg_hba_file_rules",
       "SELECT pg_terminate_backend(\(admin.backend))",
     ]
     record("files, programs, extensions, server settings", subject, try refused(files, subject))
-    if let schema = try admin.query("SELECT quote_ident(n.nspname) FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace WHERE extname = 'dblink'").first?[0] {
+    let dblink = try admin.query(
+      "SELECT quote_ident(n.nspname) FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace WHERE extname = 'dblink'")
+    if let schema = dblink.first?[0] {
       let target = "host=127.0.0.1 port=\(try admin.query("SHOW port")[0][0] ?? "5432") dbname=\(admin.database) user=\(admin.user)"
       record(
         "dblink as somebody else", subject,
-        try refused(["SELECT * FROM \(schema).dblink(\(SQL.literal(target)), 'SELECT 1') AS t(x integer)", "SELECT \(schema).dblink_connect_u(\(SQL.literal(target)))"], subject))
+        try refused(
+          [
+            "SELECT * FROM \(schema).dblink(\(SQL.literal(target)), 'SELECT 1') AS t(x integer)",
+            "SELECT \(schema).dblink_connect_u(\(SQL.literal(target)))",
+          ], subject))
     }
   }
 
@@ -236,19 +250,23 @@ extension AccessVerification {
 
   private func byDefinitions(_ subject: Subject) throws(PostgresError) {
     var statements = [
-      "CREATE TABLE analytics.mine (a integer)", "CREATE VIEW analytics.mine AS SELECT 1", "CREATE FUNCTION analytics.mine() RETURNS integer LANGUAGE sql AS 'SELECT 1'",
-      "CREATE SCHEMA mine", "CREATE FUNCTION access.person() RETURNS text LANGUAGE sql AS 'SELECT ''x''::text'", "DROP FUNCTION access.holds(text) CASCADE",
-      "CREATE ROLE tidemark_verify_other LOGIN SUPERUSER", "ALTER ROLE CURRENT_USER BYPASSRLS", "ALTER ROLE CURRENT_USER SUPERUSER", "CREATE EVENT TRIGGER mine ON ddl_command_end EXECUTE FUNCTION access.keep()",
-      "SELECT access.grant_tier(session_user::text, 'ceo', '{}')", "SELECT access.revoke_tier('x', NULL, NULL)", "SELECT access.issue('x', session_user::text, 60)",
-      "SELECT access.rotate_key()", "SELECT access.person()", "SELECT access.mac('x', 'x')", "SELECT access.note('x', 'x', 'x', 'x', 'x')", "SELECT access.random(8)",
-      "SELECT access.enroll_gateway(session_user::text, '{ceo}')", "SELECT access.assume('x')", "ALTER DEFAULT PRIVILEGES FOR ROLE tidemark_owner GRANT SELECT ON TABLES TO PUBLIC",
+      "CREATE TABLE analytics.mine (a integer)", "CREATE VIEW analytics.mine AS SELECT 1", "CREATE SCHEMA mine",
+      "CREATE FUNCTION analytics.mine() RETURNS integer LANGUAGE sql AS 'SELECT 1'",
+      "CREATE FUNCTION access.person() RETURNS text LANGUAGE sql AS 'SELECT ''x''::text'", "DROP FUNCTION access.holds(text) CASCADE",
+      "CREATE ROLE tidemark_verify_other LOGIN SUPERUSER", "ALTER ROLE CURRENT_USER BYPASSRLS", "ALTER ROLE CURRENT_USER SUPERUSER",
+      "CREATE EVENT TRIGGER mine ON ddl_command_end EXECUTE FUNCTION access.keep()", "SELECT access.grant_tier(session_user::text, 'ceo', '{}')",
+      "SELECT access.revoke_tier('x', NULL, NULL)", "SELECT access.issue('x', session_user::text, 60)", "SELECT access.rotate_key()",
+      "SELECT access.person()", "SELECT access.mac('x', 'x')", "SELECT access.note('x', 'x', 'x', 'x', 'x')", "SELECT access.random(8)",
+      "SELECT access.enroll_gateway(session_user::text, '{ceo}')", "SELECT access.assume('x')",
+      "ALTER DEFAULT PRIVILEGES FOR ROLE tidemark_owner GRANT SELECT ON TABLES TO PUBLIC",
     ]
     for rule in rules where statements.count < 80 {
       let table = "analytics.\(SQL.identifier(rule.table))"
       statements += [
         "ALTER TABLE \(table) DISABLE ROW LEVEL SECURITY", "CREATE POLICY mine ON \(table) USING (true)", "DROP POLICY \(SQL.identifier(rule.tier)) ON \(table)",
         "CREATE TRIGGER mine AFTER INSERT ON \(table) EXECUTE FUNCTION suppress_redundant_updates_trigger()",
-        "CREATE INDEX ON \(table) (window_start)", "CREATE TEMPORARY TABLE probe (w timestamptz REFERENCES \(table))", "CREATE STATISTICS ON window_start, updated_at FROM \(table)",
+        "CREATE INDEX ON \(table) (window_start)", "CREATE TEMPORARY TABLE probe (w timestamptz REFERENCES \(table))",
+        "CREATE STATISTICS ON window_start, updated_at FROM \(table)",
         "CREATE TABLE mine (LIKE \(table))", "CREATE RULE mine AS ON INSERT TO \(table) DO ALSO NOTHING",
       ]
     }

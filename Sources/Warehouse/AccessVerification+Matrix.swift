@@ -109,11 +109,15 @@ extension AccessVerification {
       """, [.text(relation.name)]
     ).first?[0] ?? "x"
     var operations = [
-      ("INSERT", "INSERT INTO \(relation.name) DEFAULT VALUES"), ("INSERT … ON CONFLICT", "INSERT INTO \(relation.name) DEFAULT VALUES ON CONFLICT DO NOTHING RETURNING *"),
+      ("INSERT", "INSERT INTO \(relation.name) DEFAULT VALUES"),
+      ("INSERT … ON CONFLICT", "INSERT INTO \(relation.name) DEFAULT VALUES ON CONFLICT DO NOTHING RETURNING *"),
       ("UPDATE", "UPDATE \(relation.name) SET \(column) = \(column) WHERE false"), ("DELETE", "DELETE FROM \(relation.name) WHERE false"),
       ("TRUNCATE", "TRUNCATE \(relation.name)"), ("LOCK", "LOCK TABLE \(relation.name) IN ACCESS EXCLUSIVE MODE"),
     ]
-    if relation.kind == "S" { operations = [("setval", "SELECT setval(\(SQL.literal(relation.name)), 1)"), ("nextval", "SELECT nextval(\(SQL.literal(relation.name)))")] }
+    if relation.kind == "S" {
+      let name = SQL.literal(relation.name)
+      operations = [("setval", "SELECT setval(\(name), 1)"), ("nextval", "SELECT nextval(\(name))")]
+    }
     for (operation, statement) in operations {
       do throws(PostgresError) {
         try subject.connection.script("BEGIN")

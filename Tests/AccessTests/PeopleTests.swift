@@ -111,6 +111,7 @@ extension AccessTests {
       #expect(stored.hasPrefix("SCRAM-SHA-256$") && !stored.contains("correct horse"))
       let metabase = try fixture.connect(fixture.login("metabase"))
       #expect(metabase.value("SHOW default_transaction_read_only") == "on")
+      #expect(metabase.value("SHOW jit") == "off")
       #expect(metabase.departments("daily_metrics_manager") == "<sales>")
       #expect(metabase.value("CREATE TEMPORARY TABLE t (a integer)") == "25006")
       // Again: a new password, nothing else.

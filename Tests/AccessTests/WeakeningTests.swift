@@ -55,7 +55,7 @@ extension AccessTests {
           CREATE VIEW public.own WITH (security_invoker) AS SELECT * FROM analytics.daily_metrics; GRANT SELECT ON public.own TO department_head;
           ALTER VIEW public.own RESET (security_invoker)
           """, kind: "view", words: "security_invoker", undo: "DROP VIEW public.own", isMended: false),
-      Weakening(name: "a tier's view without its barrier", sql: "ALTER VIEW analytics.daily_metrics_manager RESET (security_barrier)", kind: "view", words: "security barrier"),
+      Weakening(name: "a tier's view without its barrier", sql: "ALTER VIEW analytics.daily_metrics_board RESET (security_barrier)", kind: "view", words: "security barrier"),
       Weakening(name: "a tier's view that reads with the asker's rights", sql: "ALTER VIEW analytics.daily_metrics_manager OWNER TO tidemark_owner", kind: "view", words: "belongs to tidemark_owner"),
       Weakening(
         name: "a tier's view replaced", sql: "CREATE OR REPLACE VIEW analytics.daily_metrics_board WITH (security_barrier) AS SELECT window_start, event_count, revenue, updated_at FROM analytics.daily_metrics",
@@ -76,7 +76,7 @@ extension AccessTests {
         kind: "function", words: "past every policy", undo: "DROP FUNCTION public.sum_all()", isMended: false),
       Weakening(
         name: "the policies' function replaced",
-        sql: "CREATE OR REPLACE FUNCTION access.holds(tier text) RETURNS boolean LANGUAGE sql STABLE SECURITY DEFINER PARALLEL RESTRICTED SET search_path = pg_catalog, pg_temp AS 'SELECT true'",
+        sql: "CREATE OR REPLACE FUNCTION access.holds(tier text) RETURNS boolean LANGUAGE plpgsql STABLE SECURITY DEFINER PARALLEL RESTRICTED SET search_path = pg_catalog, pg_temp AS 'BEGIN RETURN true; END'",
         kind: "function", words: "not what Tidemark made it"),
       Weakening(name: "the policies' function without its path", sql: "ALTER FUNCTION access.person() RESET search_path", kind: "function", words: "search_path"),
       Weakening(name: "issuing opened", sql: "GRANT EXECUTE ON FUNCTION access.issue(text, text, integer) TO PUBLIC", kind: "function", words: "may be called by"),
