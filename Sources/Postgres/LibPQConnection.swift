@@ -6,7 +6,7 @@ import Glibc
 /// A statement that is not answered in time (server stopped, network gone) closes the connection: the caller learns
 /// `connectionLost` instead of waiting for ever, and makes a new connection.
 public final class Connection {
-  private let raw: OpaquePointer
+  let raw: OpaquePointer
   /// Longest wait for the answer to one statement, milliseconds.
   public var deadline: Int32 = 60_000
   private var isClosed = false
@@ -15,14 +15,16 @@ public final class Connection {
   /// - Parameters:
   ///   - target: a libpq connection string or URI; what it does not name comes from the `PG*` variables.
   ///   - applicationName: shown in `pg_stat_activity`.
+  ///   - login: as whom, whatever the target says.
   /// - Throws: `unreachable`, or `refused` with the server's words; passwords are in neither.
-  public init(_ target: String, applicationName: String, connectTimeout seconds: Int = 10) throws(PostgresError) {
+  public init(_ target: String, applicationName: String, connectTimeout seconds: Int = 10, login: Login? = nil) throws(PostgresError) {
     // In this order: what stands before `dbname` is a default that the target may override.
-    let parameters: [(String, String)] = [
+    var parameters: [(String, String)] = [
       ("connect_timeout", String(seconds)), ("fallback_application_name", applicationName), ("client_encoding", "UTF8"),
       ("keepalives_idle", "10"), ("keepalives_interval", "5"), ("keepalives_count", "3"), ("tcp_user_timeout", "30000"),
       ("dbname", target),
     ]
+    if let login { parameters += [("user", login.name), ("password", login.password)] }
     let made = Self.withStrings(parameters.map(\.0)) { keys in
       Self.withStrings(parameters.map(\.1)) { values in PQconnectdbParams(keys, values, 1) }
     }
@@ -117,7 +119,7 @@ public final class Connection {
 
   // MARK: Waiting
 
-  private func run(_ send: (OpaquePointer) -> Int32) throws(PostgresError) -> Rows {
+  func run(_ send: (OpaquePointer) -> Int32, copied: (UnsafeRawBufferPointer) -> Void = { _ in }) throws(PostgresError) -> Rows {
     guard isUsable else { throw PostgresError(.connectionLost, message: "the connection is closed") }
     let end = Self.now() + Int64(deadline)
     guard send(raw) == 1 else { throw lost() }
@@ -133,6 +135,9 @@ public final class Connection {
       guard let result = PQgetResult(raw) else { break }
       switch PQresultStatus(result) {
       case PGRES_COMMAND_OK, PGRES_TUPLES_OK, PGRES_EMPTY_QUERY: last = Rows(result)
+      case PGRES_COPY_OUT:
+        PQclear(result)
+        try drainCopy(until: end, copied)
       default:
         if failure == nil { failure = Self.error(of: result) }
         PQclear(result)
@@ -156,21 +161,21 @@ public final class Connection {
 
   private var timedOut = false
 
-  private func lost() -> PostgresError {
+  func lost() -> PostgresError {
     isClosed = true
     if timedOut { return PostgresError(.connectionLost, message: "PostgreSQL gave no answer within \(deadline) ms") }
     return PostgresError(.connectionLost, message: Self.trimmed(PQerrorMessage(raw)))
   }
 
   /// Monotonic milliseconds; only differences are used.
-  private static func now() -> Int64 {
+  static func now() -> Int64 {
     var time = timespec()
     clock_gettime(CLOCK_MONOTONIC, &time)
     return Int64(time.tv_sec) * 1000 + Int64(time.tv_nsec) / 1_000_000
   }
 
   /// Waits for the socket; false: the time is up, or the socket is gone.
-  private func wait(until end: Int64, writing: Bool) -> Bool {
+  func wait(until end: Int64, writing: Bool) -> Bool {
     while true {
       let left = end - Self.now()
       guard left > 0 else {

@@ -26,6 +26,8 @@ public struct Topology: Sendable, Equatable {
   public let maxFutureSkew: TimeSpan
   /// nil: events are not deduplicated. Never without `idPath`.
   public let deduplicateWithin: TimeSpan?
+  /// Kinds of readers: the standard ones, then the file's own.
+  public let tiers: [Tier]
   /// In the file's order; at least one.
   public let aggregates: [Aggregate]
   /// In the file's order; empty where nothing is reconciled.

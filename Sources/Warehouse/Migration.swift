@@ -36,7 +36,17 @@ public enum Migration {
 
   /// Every statement of a migration, in order.
   public static func statements(_ topologies: [Topology]) -> [String] {
-    Schema.roles + ["SET ROLE tidemark_owner"] + Schema.books + topologies.flatMap { Schema.tables(of: $0) }
+    Schema.roles + Access.roleStatements(tiers(topologies)) + ["SET LOCAL ROLE tidemark_owner"] + Schema.books
+      + topologies.flatMap { Schema.tables(of: $0) } + access(topologies)
+  }
+
+  private static func tiers(_ topologies: [Topology]) -> [String] { Set(topologies.flatMap(\.tierRoles)).sorted() }
+
+  /// Access: begins with a SET ROLE, and ends as the login that migrates.
+  private static func access(_ topologies: [Topology]) -> [String] {
+    ["SET LOCAL ROLE tidemark_owner"] + Access.books + Access.tables + Access.identity + Access.people + Access.tokens
+      + Access.execution(tiers(topologies)) + ["SET LOCAL ROLE tidemark_owner"] + topologies.flatMap { Access.statements(of: $0) }
+      + Access.tidying + ["RESET ROLE"] + Access.farewell
   }
 
   /// Runs the migration in one transaction: all of it or nothing. Safe to repeat, and while instances run.
@@ -51,7 +61,7 @@ public enum Migration {
       try connection.script("BEGIN; SET LOCAL lock_timeout = '30s'; SET LOCAL client_min_messages = warning")
       try connection.execute("SELECT pg_advisory_xact_lock($1)", [.integer(lock)])
       let before = try tables(connection)
-      for statement in Schema.roles { try connection.execute(statement) }
+      for statement in Schema.roles + Access.roleStatements(tiers(topologies)) { try connection.execute(statement) }
       try connection.script("SET LOCAL ROLE tidemark_owner")
       for statement in Schema.books { try connection.execute(statement) }
       for topology in topologies {
@@ -59,6 +69,7 @@ public enum Migration {
         try check(topology, connection)
         report.append(try register(topology, connection, seed))
       }
+      for statement in access(topologies) { try connection.execute(statement) }
       let after = try tables(connection)
       try connection.script("COMMIT")
       let new = after.subtracting(before).sorted()
