@@ -48,7 +48,8 @@ let package = Package(
     room("LocalServers", ["Postgres"]),
     room("Workload", ["Topologies", "Aggregation", "CZlib"]),
     room("Journal", ["Aggregation", "CSimdJSON"]),
-    room("Runtime", ["Engine", "Journal", "Kafka", "Warehouse", "Aggregation"]),
+    room("Channels", ["Alerting"]),
+    room("Runtime", ["Engine", "Journal", "Kafka", "Warehouse", "Aggregation", "Alerting", "Topologies"]),
     room("Simulation", ["Engine", "Journal", "Aggregation", "Decoding"]),
     .executableTarget(
       name: "tidemark-simulate", dependencies: ["Simulation", .product(name: "ArgumentParser", package: "swift-argument-parser")],
@@ -56,7 +57,7 @@ let package = Package(
     .executableTarget(
       name: "tidemark",
       dependencies: [
-        "Aggregation", "Topologies", "Kafka", "Postgres", "Warehouse", "Engine", "Runtime", "LocalServers", "Workload",
+        "Aggregation", "Topologies", "Kafka", "Postgres", "Warehouse", "Engine", "Runtime", "LocalServers", "Workload", "Alerting", "Channels",
         .product(name: "ArgumentParser", package: "swift-argument-parser"), .product(name: "Logging", package: "swift-log"),
       ], swiftSettings: settings),
 
@@ -65,6 +66,8 @@ let package = Package(
     tests("DecodingTests", ["Decoding", "Aggregation"]),
     tests("EngineTests", ["Engine", "Aggregation", "Decoding"]),
     tests("AlertingTests", ["Alerting", "Topologies", "Aggregation"]),
+    tests(
+      "MonitoringTests", ["Runtime", "Warehouse", "Alerting", "Channels", "LocalServers", "Postgres", "Topologies", "Aggregation", "Engine"]),
     tests("KafkaTests", ["Kafka"]),
     tests("WorkloadTests", ["Workload", "Topologies", "Aggregation", "Decoding"]),
     tests("PostgresTests", ["Postgres", "LocalServers"]),

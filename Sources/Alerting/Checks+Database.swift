@@ -22,7 +22,7 @@ extension Checks {
 
   static func unexplained(_ newest: MonitorFacts.Reconciliation?, _ check: Topology.Monitor.Reconciliation) -> [Finding] {
     guard let newest else { return [] }
-    let key = AlertKey(kind: CheckKind.reconciliation.rawValue)
+    let key = AlertKey(kind: CheckKind.reconciliation.rawValue, topic: "nightly")
     if let failure = newest.failure {
       return [Finding(key, .warning, "reconciliation run \(newest.run) failed: \(Words.clean(failure, most: 300))")]
     }

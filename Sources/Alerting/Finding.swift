@@ -43,7 +43,7 @@ public enum CheckKind: String, Sendable, CaseIterable {
   case eventsDown = "events_down"
   case refreshFailed = "refresh_failed"
   case refreshLate = "refresh_late"
-  case reconciliation = "reconciliation_unexplained"
+  case reconciliation = "reconciliation_difference"
   case lagGrowing = "lag_growing"
   case quarantineRate = "quarantine_rate"
   case slowQuery = "slow_query"

@@ -71,4 +71,12 @@ final class Worker: @unchecked Sendable {
   }
 
   func join() { condition.withLock { while !isDone { condition.wait() } } }
+
+  /// Waits for its end, up to `seconds`.
+  func join(atMost seconds: Double) {
+    condition.withLock {
+      let deadline = Date(timeIntervalSinceNow: seconds)
+      while !isDone { if !condition.wait(until: deadline) { break } }
+    }
+  }
 }

@@ -36,7 +36,7 @@ public enum Migration {
 
   /// Every statement of a migration, in order.
   public static func statements(_ topologies: [Topology]) -> [String] {
-    Schema.roles + ["SET ROLE tidemark_owner"] + Schema.books + topologies.flatMap { Schema.tables(of: $0) }
+    Schema.roles + ["SET ROLE tidemark_owner"] + Schema.books + topologies.flatMap { Schema.tables(of: $0) } + Schema.alertBooks
   }
 
   /// Runs the migration in one transaction: all of it or nothing. Safe to repeat, and while instances run.
@@ -59,6 +59,7 @@ public enum Migration {
         try check(topology, connection)
         report.append(try register(topology, connection, seed))
       }
+      for statement in Schema.alertBooks { try connection.execute(statement) }
       let after = try tables(connection)
       try connection.script("COMMIT")
       let new = after.subtracting(before).sorted()

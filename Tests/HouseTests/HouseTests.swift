@@ -16,14 +16,15 @@ import Testing
     "Postgres": ["CLibPQ", "Glibc"],
     "Alerting": ["Topologies", "Aggregation"],
     "Warehouse": ["Engine", "Postgres", "Topologies", "Aggregation", "Alerting"],
-    "Runtime": ["Engine", "Journal", "Kafka", "Warehouse", "Aggregation", "Foundation", "Glibc", "Synchronization"],
+    "Channels": ["Alerting", "Foundation", "FoundationNetworking", "Glibc"],
+    "Runtime": ["Engine", "Journal", "Kafka", "Warehouse", "Aggregation", "Alerting", "Topologies", "Foundation", "Glibc", "Synchronization"],
     "Workload": ["Topologies", "Aggregation", "CZlib", "Foundation"],
     "LocalServers": ["Postgres", "Foundation", "Glibc"],
     "Simulation": ["Engine", "Journal", "Aggregation", "Decoding"],
     "tidemark-simulate": ["Simulation", "ArgumentParser", "Foundation", "Dispatch", "Synchronization"],
     "tidemark": [
-      "Aggregation", "Topologies", "Kafka", "Postgres", "Warehouse", "Engine", "Runtime", "LocalServers", "Workload", "ArgumentParser", "Logging",
-      "Foundation", "Glibc", "Synchronization",
+      "Aggregation", "Topologies", "Kafka", "Postgres", "Warehouse", "Engine", "Runtime", "LocalServers", "Workload", "Alerting", "Channels",
+      "ArgumentParser", "Logging", "Foundation", "Glibc", "Synchronization",
     ],
   ]
 
