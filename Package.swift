@@ -43,11 +43,13 @@ let package = Package(
     room("Engine", ["Aggregation", "Decoding", "Journal"]),
     room("Kafka", ["CRdKafka"]),
     room("Postgres", ["CLibPQ"]),
-    room("Warehouse", ["Engine", "Postgres", "Topologies", "Aggregation"]),
+    room("Alerting", ["Topologies", "Aggregation"]),
+    room("Warehouse", ["Engine", "Postgres", "Topologies", "Aggregation", "Alerting"]),
     room("LocalServers", ["Postgres"]),
     room("Workload", ["Topologies", "Aggregation", "CZlib"]),
     room("Journal", ["Aggregation", "CSimdJSON"]),
-    room("Runtime", ["Engine", "Journal", "Kafka", "Warehouse", "Aggregation"]),
+    room("Channels", ["Alerting"]),
+    room("Runtime", ["Engine", "Journal", "Kafka", "Warehouse", "Aggregation", "Alerting", "Topologies"]),
     room("Simulation", ["Engine", "Journal", "Aggregation", "Decoding"]),
     .executableTarget(
       name: "tidemark-simulate", dependencies: ["Simulation", .product(name: "ArgumentParser", package: "swift-argument-parser")],
@@ -55,7 +57,7 @@ let package = Package(
     .executableTarget(
       name: "tidemark",
       dependencies: [
-        "Aggregation", "Topologies", "Kafka", "Postgres", "Warehouse", "Engine", "Runtime", "LocalServers", "Workload",
+        "Aggregation", "Topologies", "Kafka", "Postgres", "Warehouse", "Engine", "Runtime", "LocalServers", "Workload", "Alerting", "Channels",
         .product(name: "ArgumentParser", package: "swift-argument-parser"), .product(name: "Logging", package: "swift-log"),
       ], swiftSettings: settings),
 
@@ -63,6 +65,9 @@ let package = Package(
     tests("TopologiesTests", ["Topologies", "Aggregation"]),
     tests("DecodingTests", ["Decoding", "Aggregation"]),
     tests("EngineTests", ["Engine", "Aggregation", "Decoding"]),
+    tests("AlertingTests", ["Alerting", "Topologies", "Aggregation"]),
+    tests(
+      "MonitoringTests", ["Runtime", "Warehouse", "Alerting", "Channels", "LocalServers", "Postgres", "Topologies", "Aggregation", "Engine"]),
     tests("KafkaTests", ["Kafka"]),
     tests("WorkloadTests", ["Workload", "Topologies", "Aggregation", "Decoding"]),
     tests("PostgresTests", ["Postgres", "LocalServers"]),

@@ -32,6 +32,8 @@ public struct Topology: Sendable, Equatable {
   public let aggregates: [Aggregate]
   /// In the file's order; empty where nothing is reconciled.
   public let reconciliations: [Reconciliation]
+  /// When somebody is to be told.
+  public internal(set) var monitor = Monitor()
 
   /// How payloads are written.
   public enum PayloadFormat: String, Sendable, Equatable, CaseIterable {

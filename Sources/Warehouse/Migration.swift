@@ -37,7 +37,7 @@ public enum Migration {
   /// Every statement of a migration, in order.
   public static func statements(_ topologies: [Topology]) -> [String] {
     Schema.roles + Access.roleStatements(tiers(topologies)) + ["SET LOCAL ROLE tidemark_owner"] + Schema.books
-      + topologies.flatMap { Schema.tables(of: $0) } + access(topologies)
+      + topologies.flatMap { Schema.tables(of: $0) } + Schema.alertBooks + access(topologies)
   }
 
   private static func tiers(_ topologies: [Topology]) -> [String] { Set(topologies.flatMap(\.tierRoles)).sorted() }
@@ -69,6 +69,7 @@ public enum Migration {
         try check(topology, connection)
         report.append(try register(topology, connection, seed))
       }
+      for statement in Schema.alertBooks { try connection.execute(statement) }
       for statement in access(topologies) { try connection.execute(statement) }
       let after = try tables(connection)
       try connection.script("COMMIT")

@@ -36,6 +36,9 @@ struct Run: ParsableCommand {
   @Flag(help: "Keep no journal: a restart then takes its partitions over like another instance.") var noJournal = false
   @Option(help: ArgumentHelp("Memory for what waits for PostgreSQL; beyond it partitions pause.", valueName: "MiB")) var pendingBudget = 256
   @Option(help: ArgumentHelp("Events decoded and folded at a time.", valueName: "events", visibility: .hidden)) var batch = 4096
+  @OptionGroup var alertChannels: Alerts.ChannelOptions
+  @Flag(help: "Leave the checks to other instances, or to `tidemark alerts check`.") var noChecks = false
+  @Option(help: ArgumentHelp("Time between checks.", valueName: "time", visibility: .hidden)) var checkInterval = Duration(milliseconds: 60_000)
   @Flag(help: ArgumentHelp("Print counts, times and memory as JSON at the end.", visibility: .hidden)) var summary = false
 
   func validate() throws {
@@ -89,7 +92,22 @@ struct Run: ParsableCommand {
           .info,
           "\(name)topology \(topology.name) (\(topology.fingerprint)), Kafka \(kafkaSettings), group \(settings.group), librdkafka \(ClusterMetadata.libraryVersion)")
       }
+      let monitors = try startMonitors(topologies, kafkaSettings, log)
+      defer { for monitor in monitors { monitor.stop() } }
       try supervise(runners, log)
+    }
+  }
+
+  /// The checks, each topology's on a thread of its own; nobody but the elected instance does them.
+  private func startMonitors(_ topologies: [Topology], _ kafka: KafkaSettings, _ log: RunLog) throws -> [MonitorLoop.Running] {
+    guard !noChecks else { return [] }
+    let channels = try alertChannels.channels()
+    return topologies.map { topology in
+      let name = topologies.count > 1 ? "\(topology.name): " : ""
+      return MonitorLoop(
+        topology: topology, kafka: kafka, postgres: postgres.target, instance: instance ?? "\(ProcessInfo.processInfo.hostName)/\(getpid())",
+        channels: channels, interval: checkInterval.milliseconds
+      ) { log.say($0, name + $1) }.start()
     }
   }
 

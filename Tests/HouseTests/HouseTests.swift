@@ -14,15 +14,17 @@ import Testing
     "Engine": ["Aggregation", "Decoding", "Journal"],
     "Kafka": ["CRdKafka", "Foundation", "Synchronization"],
     "Postgres": ["CLibPQ", "Glibc"],
-    "Warehouse": ["Engine", "Postgres", "Topologies", "Aggregation"],
-    "Runtime": ["Engine", "Journal", "Kafka", "Warehouse", "Aggregation", "Foundation", "Glibc", "Synchronization"],
+    "Alerting": ["Topologies", "Aggregation"],
+    "Warehouse": ["Engine", "Postgres", "Topologies", "Aggregation", "Alerting"],
+    "Channels": ["Alerting", "Foundation", "FoundationNetworking", "Glibc"],
+    "Runtime": ["Engine", "Journal", "Kafka", "Warehouse", "Aggregation", "Alerting", "Topologies", "Foundation", "Glibc", "Synchronization"],
     "Workload": ["Topologies", "Aggregation", "CZlib", "Foundation"],
     "LocalServers": ["Postgres", "Foundation", "Glibc"],
     "Simulation": ["Engine", "Journal", "Aggregation", "Decoding"],
     "tidemark-simulate": ["Simulation", "ArgumentParser", "Foundation", "Dispatch", "Synchronization"],
     "tidemark": [
-      "Aggregation", "Topologies", "Kafka", "Postgres", "Warehouse", "Engine", "Runtime", "LocalServers", "Workload", "ArgumentParser", "Logging",
-      "Foundation", "Glibc", "Synchronization",
+      "Aggregation", "Topologies", "Kafka", "Postgres", "Warehouse", "Engine", "Runtime", "LocalServers", "Workload", "Alerting", "Channels",
+      "ArgumentParser", "Logging", "Foundation", "Glibc", "Synchronization",
     ],
   ]
 
