@@ -18,6 +18,7 @@ final class World {
   private(set) var failure: String?
   private var lines: [String]?
   private var director: Director!
+  private var settledAt: Int64
   private var dice: Dice
 
   /// How a world went.
@@ -27,6 +28,8 @@ final class World {
     var faults: FaultCounts
     /// Virtual milliseconds.
     var time: Int64
+    /// Virtual milliseconds from the last possible fault until everything was in the store.
+    var settled: Int64
     var steps: Int
     var events: Int
     var trace: [String]
@@ -36,7 +39,8 @@ final class World {
     let world = World(scenario, mutant, traces)
     world.run()
     return Outcome(
-      failure: world.failure, faults: world.faults, time: world.now, steps: world.scheduler.steps,
+      failure: world.failure, faults: world.faults, time: world.now, settled: world.settledAt - scenario.duration,
+      steps: world.scheduler.steps,
       events: world.log.ids.reduce(0) { $0 + Int(world.log.end($1)) }, trace: world.lines ?? [])
   }
 
@@ -45,6 +49,7 @@ final class World {
     self.scenario = scenario
     self.mutant = mutant
     lines = traces ? [] : nil
+    settledAt = scenario.duration
     dice = Dice(scenario.seed, 5)
     let workload = SimulatedWorkload(scenario)
     plan = workload.plan
@@ -128,6 +133,7 @@ final class World {
     }
     if failure == nil {
       trace { "settled" }
+      settledAt = now
       drainAll()
       var audit = Audit(self)
       audit.compare()

@@ -16,6 +16,8 @@ struct Campaign {
     var time: Int64 = 0
     var steps = 0
     var offsets = 0
+    /// The world that took longest to settle after its faults, virtual milliseconds.
+    var slowest: (seed: UInt64, time: Int64) = (0, -1)
     /// Ascending by seed.
     var failures: [Failure] = []
 
@@ -25,6 +27,7 @@ struct Campaign {
       time += report.time
       steps += report.steps
       offsets += report.offsets
+      if report.settled > slowest.time { slowest = (report.seed, report.settled) }
       if let reason = report.failure { failures.append(Failure(seed: report.seed, reason: reason)) }
     }
 
@@ -34,6 +37,7 @@ struct Campaign {
       time += other.time
       steps += other.steps
       offsets += other.offsets
+      if other.slowest.time > slowest.time { slowest = other.slowest }
       failures += other.failures
     }
   }
