@@ -145,7 +145,9 @@ final class World {
     let before = store.partitions.mapValues(\.next)
     for process in processes { process.retire() }
     while failure == nil, processes.contains(where: \.isAlive), let body = scheduler.next() { body() }
-    if store.partitions.mapValues(\.next) != before { fail("offsets moved although everything had been consumed") }
+    for (id, next) in before.sorted(by: { $0.key < $1.key }) where store.partitions[id]?.next != next {
+      fail("\(id) moved from \(next.value) to \(store.next(id)) although everything had been consumed")
+    }
   }
 
   private func produce() {
