@@ -59,7 +59,7 @@ struct Campaign {
   func run(_ seeds: ClosedRange<UInt64>, tell: @Sendable (Totals, ArraySlice<Failure>) -> Void) -> Totals {
     let count = Int((UInt64(seeds.count) + Self.piece - 1) / Self.piece)
     let pieces = Mutex(Pieces())
-    DispatchQueue.concurrentPerform(iterations: threads) { _ in
+    DispatchQueue.concurrentPerform(iterations: threads) { thread in
       while let number = pieces.withLock({ (p: inout Pieces) -> Int? in
         guard p.next < count else { return nil }
         p.next += 1
@@ -67,7 +67,10 @@ struct Campaign {
       }) {
         let first = seeds.lowerBound + UInt64(number) * Self.piece
         var totals = Totals()
-        for seed in first...min(seeds.upperBound, first + Self.piece - 1) { totals.add(Simulator.run(seed: seed, restrictions)) }
+        for seed in first...min(seeds.upperBound, first + Self.piece - 1) {
+          CrashNote.running(seed, on: thread)
+          totals.add(Simulator.run(seed: seed, restrictions))
+        }
         pieces.withLock { p in
           p.done[number] = totals
           while let next = p.done.removeValue(forKey: p.told) {

@@ -69,6 +69,7 @@ struct Simulate: ParsableCommand {
   }
 
   func run() throws {
+    CrashNote.install()
     if mutant == "list" { return Mutant.allCases.forEach { say("\($0.rawValue): \($0.text)") } }
     var isGood = true
     if let seed {
