@@ -21,7 +21,7 @@ import Testing
     "Workload": ["Topologies", "Aggregation", "CZlib", "Foundation"],
     "LocalServers": ["Postgres", "Foundation", "Glibc"],
     "Simulation": ["Engine", "Journal", "Aggregation", "Decoding"],
-    "tidemark-simulate": ["Simulation", "ArgumentParser", "Foundation", "Dispatch", "Synchronization"],
+    "tidemark-simulate": ["Simulation", "ArgumentParser", "Foundation", "Dispatch", "Glibc", "Synchronization"],
     "tidemark": [
       "Aggregation", "Topologies", "Kafka", "Postgres", "Warehouse", "Engine", "Runtime", "LocalServers", "Workload", "Alerting", "Channels",
       "ArgumentParser", "Logging", "Foundation", "Glibc", "Synchronization",
