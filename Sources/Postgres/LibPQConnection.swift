@@ -6,7 +6,7 @@ import Glibc
 /// A statement that is not answered in time (server stopped, network gone) closes the connection: the caller learns
 /// `connectionLost` instead of waiting for ever, and makes a new connection.
 public final class Connection {
-  private let raw: OpaquePointer
+  let raw: OpaquePointer
   /// Longest wait for the answer to one statement, milliseconds.
   public var deadline: Int32 = 60_000
   private var isClosed = false
@@ -146,7 +146,7 @@ public final class Connection {
     return last
   }
 
-  private static func error(of result: OpaquePointer) -> PostgresError {
+  static func error(of result: OpaquePointer) -> PostgresError {
     let state = tm_sqlstate(result).map { String(cString: $0) } ?? ""
     let message = tm_primary_message(result).map { String(cString: $0) } ?? trimmed(PQresultErrorMessage(result))
     let detail = [tm_detail(result), tm_hint(result)].compactMap { $0.map { String(cString: $0) } }.joined(separator: "; ")
@@ -156,21 +156,21 @@ public final class Connection {
 
   private var timedOut = false
 
-  private func lost() -> PostgresError {
+  func lost() -> PostgresError {
     isClosed = true
     if timedOut { return PostgresError(.connectionLost, message: "PostgreSQL gave no answer within \(deadline) ms") }
     return PostgresError(.connectionLost, message: Self.trimmed(PQerrorMessage(raw)))
   }
 
   /// Monotonic milliseconds; only differences are used.
-  private static func now() -> Int64 {
+  static func now() -> Int64 {
     var time = timespec()
     clock_gettime(CLOCK_MONOTONIC, &time)
     return Int64(time.tv_sec) * 1000 + Int64(time.tv_nsec) / 1_000_000
   }
 
   /// Waits for the socket; false: the time is up, or the socket is gone.
-  private func wait(until end: Int64, writing: Bool) -> Bool {
+  func wait(until end: Int64, writing: Bool) -> Bool {
     while true {
       let left = end - Self.now()
       guard left > 0 else {
