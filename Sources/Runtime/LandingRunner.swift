@@ -108,6 +108,7 @@ struct LandingPoll {
   /// Assignments so far: both sides count them, so that an answer to a lost one is known.
   private var assignments = 0
   private var isAnswerDue = false
+  private var isRevocationDue = false
   private static let longestDrain: Milliseconds = 60_000
 
   init(
@@ -136,7 +137,8 @@ struct LandingPoll {
       for event in events {
         switch event {
         case .assigned: (assignments, isAnswerDue) = (assignments + 1, true)
-        case .lost: isAnswerDue = false
+        case .revoked: isRevocationDue = true
+        case .lost: (isAnswerDue, isRevocationDue) = (false, false)
         default: break
         }
         lander.post(.consumer(event))
@@ -161,7 +163,10 @@ struct LandingPoll {
           isAnswerDue = false
           try consumer.assign(offsets.map { (TopicPartition($0.key), offset: $0.value.value) })
         case .seek(let id, let offset): try consumer.seek(TopicPartition(id), to: offset.value)
-        case .unassign(let ids): consumer.unassign(ids.map(TopicPartition.init))
+        case .unassign(let ids):
+          guard isRevocationDue else { break }
+          isRevocationDue = false
+          consumer.unassign(ids.map(TopicPartition.init))
         case .acknowledge(let offsets): consumer.acknowledge(offsets.map { (TopicPartition($0.key), offset: $0.value.value) })
         case .drained: isOver = true
         case .failed(let error):

@@ -13,7 +13,7 @@ import Topologies
   }
 
   private static func event(_ id: Int, more: String = "") -> String {
-    #"{"id":"e\#(id)","at":"2023-11-14T22:0\#(id % 10):00Z","user":"u1","kind":"k","amount":\#(id),"price":1.25\#(more)}"#
+    #"{"id":"e\#(id)","at":"2023-11-14T22:0\#(id % 5):00Z","user":"u1","kind":"k","amount":\#(id),"price":1.25\#(more)}"#
   }
 
   private struct Desk {
