@@ -4,7 +4,7 @@ import Topologies
 /// What the batch side adds to a migration, in its order.
 extension Schema {
   /// Run as `tidemark_owner`.
-  static let batchBooks: [String] = landingBooks
+  static let batchBooks: [String] = landingBooks + nightlyBooks + reconciliationBooks
 
   /// The batch side reads the stream's rows, and replaces them where a repair was asked for. Run as `tidemark_owner`.
   static func batchGrants(of topology: Topology) -> [String] {
@@ -25,6 +25,6 @@ extension Schema {
 
   /// Run as `tidemark_batch`.
   static func batchTables(of topologies: [Topology]) -> [String] {
-    topologies.flatMap { rawTable(of: $0) } + [rawEvents]
+    topologies.flatMap { rawTable(of: $0) + nightlyViews(of: $0) } + [rawEvents]
   }
 }
