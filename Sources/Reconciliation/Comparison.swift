@@ -96,12 +96,15 @@ struct Comparison {
       """
       DROP TABLE IF EXISTS pg_temp.tm_difference, pg_temp.tm_fact;
       CREATE TEMPORARY TABLE tm_difference ON COMMIT DROP AS
-      SELECT row_number() OVER () AS id, d.*, false AS is_repairable, \(closed) AS is_closed FROM (
+      SELECT row_number() OVER () AS id, d.*, false AS is_repairable, \(closed.replacing("window_start <", with: "d.window_start <")) AS is_closed, r.repaired_at, r.new_row AS repaired_to FROM (
         SELECT COALESCE(s.window_start, b.window_start) AS window_start\(coalesced.map { ", " + $0 }.joined()),
                s.window_start IS NOT NULL AS in_stream, b.window_start IS NOT NULL AS in_batch, \(values.joined(separator: ", "))
           FROM (SELECT \(columns) FROM \(aggregate.streamTable) WHERE \(range)) s
           FULL JOIN (SELECT \(columns) FROM \(aggregate.viewName) WHERE \(range)) b ON \(join)
          WHERE \(differs.joined(separator: " OR "))) d
+        LEFT JOIN (SELECT DISTINCT ON (window_start, key) window_start, key, repaired_at, new_row FROM tidemark.reconciliation_repair
+                    WHERE aggregate = \(SQL.literal(aggregate.table)) ORDER BY window_start, key, run DESC) r
+          ON r.window_start = d.window_start AND r.key = ARRAY[\((0..<keyCount).map { "d.k\($0)" }.joined(separator: ", "))]::text[]
       """)
   }
 
@@ -112,7 +115,10 @@ struct Comparison {
     let fields = aggregate.measuredColumns.map { ", e.\(SQL.identifier($0))" }.joined()
     let join = aggregate.keys.enumerated().map { " AND d.k\($0) = \($1.expression)" }.joined()
     let predicted = aggregate.measures.enumerated().flatMap {
-      ["(\($1.expression(where: "e.streamed", apart: true)))::text AS p\($0)", "(\($1.expression(where: "e.in_view")))::text AS q\($0)"]
+      [
+        "(\($1.expression(where: "e.streamed", apart: true)))::text AS p\($0)", "(\($1.expression(where: "e.covered", apart: true)))::text AS c\($0)",
+        "(\($1.expression(where: "e.in_view")))::text AS q\($0)", "(\($1.expression(where: "e.in_view AND NOT e.is_foreign")))::text AS r\($0)",
+      ]
     }
     let kinds = Self.eventClasses.map { kind -> String in
       let name = kind.rawValue
@@ -128,23 +134,26 @@ struct Comparison {
         SELECT d.id, e.topic, e.partition, e."offset"\(fields), q.reason, f."offset" IS NOT NULL AS is_foreign,
                e."offset" >= COALESCE(v.view_next, 0) AS is_after_view, e."offset" >= COALESCE(p.stream_next, 0) AS is_after_stream,
                COALESCE(e."offset" <@ p.holes, false) AS in_hole, COALESCE(e."offset" <@ p.gaps, false) AS in_gap,
-               COALESCE(r.in_view, false) AS is_repeat, COALESCE(r.in_stream, false) AS is_stream_repeat,
+               COALESCE(e.landed_at <= d.repaired_at, false) AS is_repaired, COALESCE(r.in_view, false) AS is_repeat, COALESCE(r.in_stream, false) AS is_stream_repeat,
                e.topic || '/' || e.partition || '@' || e."offset" AS place
           FROM \(aggregate.rawTable) e
           JOIN pg_temp.tm_difference d ON d.window_start = \(aggregate.windowStart(of: "e.event_time"))\(join)
           LEFT JOIN pg_temp.tm_position p ON (p.topic, p.partition) = (e.topic, e.partition)
           LEFT JOIN pg_temp.tm_view v ON v.view_name = \(SQL.literal(aggregate.table)) AND (v.topic, v.partition) = (e.topic, e.partition)
-          LEFT JOIN tidemark.quarantine q ON q.topology = \(SQL.literal(aggregate.topology)) AND (q.topic, q.partition, q."offset") = (e.topic, e.partition, e."offset")
+          LEFT JOIN pg_temp.tm_refused q ON (q.topic, q.partition, q."offset") = (e.topic, e.partition, e."offset")
           LEFT JOIN pg_temp.tm_repeat r ON (r.topic, r.partition, r."offset") = (e.topic, e.partition, e."offset")
           LEFT JOIN pg_temp.tm_foreign f ON (f.topic, f.partition, f."offset", f.event_time) = (e.topic, e.partition, e."offset", e.event_time)
-         WHERE d.id <= \(Reconciler.mostStored)\(aggregate.filter.map { " AND \($0)" } ?? "")),
+         WHERE d.id <= \(Reconciler.mostStored)
+           AND e.event_time >= (SELECT min(window_start) FROM pg_temp.tm_difference)
+           AND e.event_time < (SELECT \(aggregate.windowEnd(of: "max(window_start)")) FROM pg_temp.tm_difference)\(aggregate.filter.map { " AND \($0)" } ?? "")),
       sides AS (
-        SELECT *, NOT is_repeat AND NOT is_after_view AS in_view,
+        SELECT *, NOT is_repeat AND (is_foreign OR NOT is_after_view) AS in_view,
+               NOT is_foreign AND NOT is_after_stream AND reason IS NULL AND NOT is_stream_repeat AS covered,
                NOT is_foreign AND NOT is_after_stream AND NOT in_hole AND reason IS NULL AND NOT is_stream_repeat AS streamed
           FROM events),
       e AS (
         SELECT *, CASE
-                 WHEN in_view = streamed THEN NULL
+                 WHEN in_view = streamed OR is_repaired THEN NULL
                  WHEN is_foreign THEN 'raw_foreign'
                  WHEN streamed AND is_repeat THEN 'duplicate'
                  WHEN streamed THEN 'view_stale'
@@ -154,11 +163,11 @@ struct Comparison {
                  WHEN is_after_stream THEN 'stream_behind'
                  ELSE 'duplicate' END AS class
           FROM sides)
-      SELECT id, count(*) FILTER (WHERE streamed) AS n_streamed, count(*) FILTER (WHERE in_view) AS n_viewed,
-             count(*) FILTER (WHERE in_gap) AS n_gap, (array_agg(place ORDER BY place))[1:20] AS o_all, \((predicted + kinds).joined(separator: ", "))
+      SELECT id, count(*) FILTER (WHERE streamed) AS n_streamed, count(*) FILTER (WHERE covered) AS n_covered, count(*) FILTER (WHERE in_view) AS n_viewed,
+             count(*) FILTER (WHERE in_view AND NOT is_foreign) AS n_own, count(*) FILTER (WHERE in_gap) AS n_gap, (array_agg(place ORDER BY place))[1:20] AS o_all, \((predicted + kinds).joined(separator: ", "))
         FROM e GROUP BY id
       """)
-    try connection.script("CREATE INDEX ON pg_temp.tm_fact (id)")
+    try connection.script("CREATE INDEX ON pg_temp.tm_fact (id); ANALYZE pg_temp.tm_fact")
   }
 
   /// Classes of single events.
@@ -167,7 +176,6 @@ struct Comparison {
   // MARK: Verdicts
 
   private mutating func classify(_ writer: inout DifferenceWriter) throws(PostgresError) {
-    let measures = aggregate.measures.indices
     let keys = (0..<keyCount).map { "d.k\($0)" }
     let keyArray = "ARRAY[\(keys.joined(separator: ", "))]::text[]"
     let overflow = keyCount == 0 ? "false" : "EXISTS (SELECT FROM \(aggregate.streamTable) o WHERE o.window_start = d.window_start AND "
@@ -194,8 +202,11 @@ struct Comparison {
         (SELECT string_agg(m.topic || '/' || m.partition || '@' || m."offset", ' ') FROM (
            SELECT * FROM pg_temp.tm_missing m WHERE m.earliest < \(aggregate.windowEnd(of: "d.window_start")) AND m.latest >= d.window_start
             ORDER BY topic, partition, "offset" LIMIT 20) m)
-        """,
-      ] + keys + measures.flatMap { ["d.s\($0)", "d.b\($0)", "f.p\($0)", "f.q\($0)"] }
+        """, "COALESCE(f.n_covered, 0)", "COALESCE(f.n_own, 0)", "d.repaired_at IS NOT NULL",
+      ] + keys
+      + aggregate.measures.enumerated().flatMap {
+        ["d.s\($0)", "d.b\($0)", "f.p\($0)", "f.c\($0)", "f.q\($0)", "f.r\($0)", "d.repaired_to->>\(SQL.literal($1.column))"]
+      }
       + Self.eventClasses.flatMap { ["COALESCE(f.n_\($0.rawValue), 0)", "array_to_string(f.o_\($0.rawValue), ' ')"] }
     try connection.execute(
       """
@@ -229,8 +240,8 @@ struct Comparison {
     let rows = try connection.execute(
       """
       SELECT EXISTS (SELECT FROM tidemark.ledger WHERE topology = $1 AND quarantine_omitted > 0),
-             (SELECT count(*) FROM tidemark.landing_quarantine l WHERE topology = $1 AND NOT EXISTS (SELECT FROM tidemark.quarantine q
-                WHERE q.topology = $1 AND (q.topic, q.partition, q."offset") = (l.topic, l.partition, l."offset")))
+             (SELECT count(*) FROM tidemark.landing_quarantine l WHERE topology = $1 AND NOT EXISTS (SELECT FROM pg_temp.tm_refused q
+                WHERE (q.topic, q.partition, q."offset") = (l.topic, l.partition, l."offset")))
       """, [.text(aggregate.topology)])
     facts.lateOmitted = rows.boolean(0, 0)!
     facts.refusedByLanding = rows.integer(0, 1)!
@@ -239,7 +250,7 @@ struct Comparison {
 
   /// Judges one row, counts and stores it. - Returns: its id where the batch's row may replace it.
   private mutating func judge(_ rows: Rows, _ row: Int, _ shared: DifferenceFacts, _ writer: inout DifferenceWriter) throws(PostgresError) -> Int64? {
-    var column = 14
+    var column = 17
     func next() -> Int {
       defer { column += 1 }
       return column
@@ -255,12 +266,17 @@ struct Comparison {
     facts.goneFromRaw = rows.integer(row, 10)!
     facts.isRejected = rows.boolean(row, 11)!
     facts.isOverflowWindow = rows.boolean(row, 12)!
+    let hasCovered = rows.integer(row, 14)! > 0, hasOwn = rows.integer(row, 15)! > 0, isRepaired = rows.boolean(row, 16)!
     for _ in aggregate.measures {
       facts.stream.append(rows.text(row, next()))
       facts.batch.append(rows.text(row, next()))
-      let (stream, batch) = (rows.text(row, next()), rows.text(row, next()))
-      facts.predictedStream.append(hasStreamed ? stream : nil)
+      let (stream, covered, batch, own) = (rows.text(row, next()), rows.text(row, next()), rows.text(row, next()), rows.text(row, next()))
+      let repaired = rows.text(row, next())
+      // What a repair wrote stands until the next one: the window was closed.
+      facts.predictedStream.append(isRepaired ? repaired : hasStreamed ? stream : nil)
+      facts.predictedCovered.append(isRepaired ? repaired : hasCovered ? covered : nil)
       facts.predictedBatch.append(hasViewed ? batch : nil)
+      facts.predictedOwn.append(hasOwn ? own : nil)
     }
     var places: [String] = []
     for kind in Self.eventClasses {
@@ -297,6 +313,8 @@ struct Comparison {
   mutating func repair(_ writer: inout DifferenceWriter) throws(PostgresError) {
     guard report.differences > 0 else { return }
     try writer.flush()
+    try connection.script("SET LOCAL enable_nestloop = on")
+    defer { _ = try? connection.script("SET LOCAL enable_nestloop = off") }
     let keys = keyColumns
     let match = (["x.window_start = d.window_start"] + keys.enumerated().map { "x.\($1) = d.k\($0)" }).joined(separator: " AND ")
     let chosen = "pg_temp.tm_difference d"

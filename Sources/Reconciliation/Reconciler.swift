@@ -46,15 +46,21 @@ public struct Reconciler {
   /// - Throws: `retry` where the stream changed a row that was to be repaired: nothing was done then.
   public func reconcile(_ topology: Topology, _ request: ReconciliationRequest) throws(WarehouseError) -> ReconciliationReport {
     let run = try begin(topology)
+    defer {
+      _ = try? session.run { connection throws(PostgresError) in
+        try connection.execute("SELECT pg_advisory_unlock(hashtextextended('tidemark reconcile ' || $1, 0))", [.text(topology.name)])
+      }
+    }
     do throws(WarehouseError) {
       return try session.run { connection throws(PostgresError) in
         let patience = connection.deadline
         connection.deadline = .max
         defer { connection.deadline = patience }
+        // Every join here is of whole tables by equality; one wrong guess of a planner without statistics must not make one quadratic.
         try connection.script(
           """
           BEGIN ISOLATION LEVEL REPEATABLE READ; SET LOCAL statement_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0;
-          SET LOCAL work_mem = '256MB'; SET LOCAL enable_nestloop = on
+          SET LOCAL work_mem = '256MB'; SET LOCAL enable_nestloop = off
           """)
         let report = try compare(topology, request, run, connection)
         try finish(report, connection)
@@ -80,7 +86,14 @@ public struct Reconciler {
       throw WarehouseError(.refused, "this server is a standby, which may show what never was: name the primary")
     }
     return try session.run { connection throws(PostgresError) in
+      // One run of a topology at a time; the lock ends with the session, so a run that is on record as running is over.
+      try connection.execute("SELECT pg_advisory_lock(hashtextextended('tidemark reconcile ' || $1, 0))", [.text(topology.name)])
       try connection.execute(
+        """
+        UPDATE tidemark.reconciliation_run SET outcome = 'failed', finished_at = clock_timestamp(), reason = 'interrupted'
+         WHERE topology = $1 AND outcome = 'running'
+        """, [.text(topology.name)])
+      return try connection.execute(
         "INSERT INTO tidemark.reconciliation_run (topology, fingerprint) VALUES ($1, $2) RETURNING id",
         [.text(topology.name), .text(topology.fingerprint)]
       ).integer(0, 0)!

@@ -117,6 +117,7 @@ extension Snapshot {
       "DELETE FROM pg_temp.tm_suspect WHERE earliest < COALESCE((SELECT dropped_before FROM tidemark.raw_retention WHERE topology = $1), '-infinity')",
       [name])
     guard try connection.execute("SELECT count(*) FROM pg_temp.tm_suspect").integer(0, 0)! > 0 else { return [] }
+    try connection.script("ANALYZE pg_temp.tm_suspect")
     try connection.execute(
       """
       INSERT INTO pg_temp.tm_missing
@@ -142,6 +143,7 @@ extension Snapshot {
           OR EXISTS (SELECT FROM tidemark.landing_quarantine q
                       WHERE q.topology = $1 AND (q.topic, q.partition, q."offset") = (x.topic, x.partition, x."offset"))
       """, [name])
+    try connection.script("ANALYZE pg_temp.tm_missing; ANALYZE pg_temp.tm_foreign")
     return try missing() + foreign()
   }
 
@@ -162,20 +164,17 @@ extension Snapshot {
   }
 
   private func foreign() throws(PostgresError) -> [BooksFinding] {
-    let twin =
-      raw.identifier.map { id in
-        """
-        EXISTS (SELECT FROM \(raw.name) a, \(raw.name) b
-                 WHERE (a.topic, a.partition, a."offset", a.event_time) = (f.topic, f.partition, f."offset", f.event_time)
-                   AND b.\(SQL.identifier(id)) = a.\(SQL.identifier(id)) AND (b.topic, b.partition) = (a.topic, a.partition)
-                   AND (b."offset", b.event_time) <> (a."offset", a.event_time))
-        """
-      } ?? "false"
+    let same = raw.identifier.map { "b.\(SQL.identifier($0)) = own.id" } ?? "b.\"offset\" = own.\"offset\""
     let rows = try connection.execute(
       """
-      SELECT f.topic, f.partition, f."offset", (\(twin)) OR EXISTS (SELECT FROM \(raw.name) b
-               WHERE (b.topic, b.partition, b."offset") = (f.topic, f.partition, f."offset") AND b.event_time <> f.event_time)
-        FROM pg_temp.tm_foreign f ORDER BY 1, 2, 3 LIMIT 100
+      WITH own AS (
+        SELECT f.*\(raw.identifier.map { ", a.\(SQL.identifier($0)) AS id" } ?? "")
+          FROM (SELECT * FROM pg_temp.tm_foreign ORDER BY 1, 2, 3 LIMIT 100) f JOIN \(raw.name) a USING (topic, partition, "offset", event_time)),
+      twins AS (
+        SELECT DISTINCT own.topic, own.partition, own."offset", own.event_time, true AS is_twin FROM own
+          JOIN \(raw.name) b ON (b.topic, b.partition) = (own.topic, own.partition) AND \(same)
+               AND (b."offset", b.event_time) <> (own."offset", own.event_time))
+      SELECT topic, partition, "offset", COALESCE(is_twin, false) FROM own LEFT JOIN twins USING (topic, partition, "offset", event_time) ORDER BY 1, 2, 3
       """)
     return (0..<rows.count).map { row in
       let offset = rows.integer(row, 2)!
@@ -206,7 +205,7 @@ extension Snapshot {
         SELECT m.*, q.reason IS NOT NULL OR m.is_foreign IS NOT NULL AS is_unseen,
                row_number() OVER (PARTITION BY m.topic, m.partition, m.id ORDER BY m."offset", m.event_time) > 1 AS in_view
           FROM marks m JOIN ids USING (topic, partition, id)
-          LEFT JOIN tidemark.quarantine q ON q.topology = $1 AND (q.topic, q.partition, q."offset") = (m.topic, m.partition, m."offset"))
+          LEFT JOIN pg_temp.tm_refused q ON (q.topic, q.partition, q."offset") = (m.topic, m.partition, m."offset"))
       SELECT topic, partition, "offset", in_view,
              NOT is_unseen AND COALESCE(floor(extract(epoch FROM mark)) - floor(extract(epoch FROM
                lag(mark) OVER (PARTITION BY topic, partition, id, is_unseen ORDER BY "offset"))) <= \(within.microseconds / 1_000_000), false)
@@ -227,7 +226,7 @@ extension Snapshot {
       e AS (
         SELECT e.topic, e.partition, width_bucket(e."offset", s.starts) AS slot, q.reason, COALESCE(r.in_stream, false) AS is_repeat, (\(passes)) AS passes
           FROM \(raw.name) e JOIN slots s USING (topic, partition)
-          LEFT JOIN tidemark.quarantine q ON q.topology = $1 AND (q.topic, q.partition, q."offset") = (e.topic, e.partition, e."offset")
+          LEFT JOIN pg_temp.tm_refused q ON (q.topic, q.partition, q."offset") = (e.topic, e.partition, e."offset")
           LEFT JOIN pg_temp.tm_repeat r ON (r.topic, r.partition, r."offset") = (e.topic, e.partition, e."offset")
          WHERE e."offset" < s.ends[width_bucket(e."offset", s.starts)]
            AND NOT EXISTS (SELECT FROM pg_temp.tm_foreign f WHERE (f.topic, f.partition, f."offset", f.event_time) = (e.topic, e.partition, e."offset", e.event_time))),
@@ -239,11 +238,12 @@ extension Snapshot {
       refused AS (
         SELECT q.topic, q.partition, width_bucket(q."offset", s.starts) AS slot, count(*) FILTER (WHERE side = 0 AND reason = 'late') AS late,
                count(*) FILTER (WHERE side = 0 AND reason <> 'late') AS quarantined, count(*) FILTER (WHERE side = 1) AS unlanded,
-               count(*) FILTER (WHERE side = 1 AND NOT EXISTS (SELECT FROM tidemark.quarantine o WHERE o.topology = $1
-                 AND (o.topic, o.partition, o."offset") = (q.topic, q.partition, q."offset"))) AS landing_only
-          FROM (SELECT topic, partition, "offset", reason, 0 AS side FROM tidemark.quarantine WHERE topology = $1
-                UNION ALL SELECT topic, partition, "offset", reason, 1 FROM tidemark.landing_quarantine WHERE topology = $1) q
-          JOIN slots s USING (topic, partition) GROUP BY 1, 2, 3),
+               count(*) FILTER (WHERE side = 1 AND stream_reason IS NULL) AS landing_only
+          FROM (SELECT topic, partition, "offset", reason, 0 AS side, NULL AS stream_reason FROM pg_temp.tm_refused
+                UNION ALL SELECT l.topic, l.partition, l."offset", l.reason, 1, o.reason FROM tidemark.landing_quarantine l
+                            LEFT JOIN pg_temp.tm_refused o ON (o.topic, o.partition, o."offset") = (l.topic, l.partition, l."offset")
+                           WHERE l.topology = $1) q
+          JOIN slots s USING (topic, partition) WHERE q."offset" < s.ends[width_bucket(q."offset", s.starts)] GROUP BY 1, 2, 3),
       known AS (SELECT l.*, row_number() OVER (PARTITION BY topic, partition ORDER BY from_offset) AS slot FROM tidemark.ledger l WHERE topology = $1),
       both_sides AS (
         SELECT k.*, COALESCE(c.n, 0) AS n, COALESCE(c.applied, 0) AS c_applied, COALESCE(c.filtered, 0) + k.tombstones AS c_filtered,

@@ -7,6 +7,7 @@ import Warehouse
 /// joins with. Lives as long as the transaction.
 ///
 ///     tm_position   topic, partition, stream_next, landing_next, holes, gaps     one row a partition
+///     tm_refused    topic, partition, offset, reason                             what the stream refused
 ///     tm_view       view_name, topic, partition, view_next                       where landing stood when each view was read
 ///     tm_repeat     topic, partition, offset, in_view, in_stream                 copies of an id after the first
 ///     tm_foreign    topic, partition, offset, event_time                         raw rows that the landing did not write
@@ -44,9 +45,10 @@ struct Snapshot {
   private mutating func readPositions() throws(PostgresError) {
     try connection.script(
       """
-      DROP TABLE IF EXISTS pg_temp.tm_position, pg_temp.tm_view, pg_temp.tm_repeat, pg_temp.tm_foreign, pg_temp.tm_missing;
+      DROP TABLE IF EXISTS pg_temp.tm_position, pg_temp.tm_refused, pg_temp.tm_view, pg_temp.tm_repeat, pg_temp.tm_foreign, pg_temp.tm_missing;
       CREATE TEMPORARY TABLE tm_position (topic text COLLATE "C", partition integer, stream_next bigint, landing_next bigint,
         stream_first bigint, landing_first bigint, holes int8multirange NOT NULL DEFAULT '{}', gaps int8multirange NOT NULL DEFAULT '{}') ON COMMIT DROP;
+      CREATE TEMPORARY TABLE tm_refused (topic text COLLATE "C", partition integer, "offset" bigint, reason text) ON COMMIT DROP;
       CREATE TEMPORARY TABLE tm_view (view_name text, topic text COLLATE "C", partition integer, view_next bigint) ON COMMIT DROP;
       CREATE TEMPORARY TABLE tm_repeat (topic text COLLATE "C", partition integer, "offset" bigint, in_view boolean, in_stream boolean) ON COMMIT DROP;
       CREATE TEMPORARY TABLE tm_foreign (topic text COLLATE "C", partition integer, "offset" bigint, event_time timestamptz) ON COMMIT DROP;
@@ -69,6 +71,10 @@ struct Snapshot {
         FROM (SELECT DISTINCT ON (view_name) view_name, positions FROM tidemark.refresh
                WHERE topology = $1 AND outcome = 'done' ORDER BY view_name, id DESC) r, jsonb_array_elements(r.positions) p
       """, [name])
+    try connection.execute("INSERT INTO pg_temp.tm_refused SELECT topic, partition, \"offset\", reason FROM tidemark.quarantine WHERE topology = $1", [name])
+    // Tables of this transaction have no statistics of their own yet, and an empty guess makes a join quadratic.
+    try connection.script(
+      "ANALYZE pg_temp.tm_position; ANALYZE pg_temp.tm_refused; ANALYZE pg_temp.tm_view; ANALYZE pg_temp.tm_foreign; ANALYZE pg_temp.tm_missing; ANALYZE pg_temp.tm_repeat")
     let rows = try connection.execute("SELECT topic, partition, stream_next, landing_next FROM pg_temp.tm_position ORDER BY 1, 2")
     partitions = (0..<rows.count).map {
       (PartitionID(topic: rows.text($0, 0)!, partition: Int32(rows.integer($0, 1)!)), rows.integer($0, 2), rows.integer($0, 3))

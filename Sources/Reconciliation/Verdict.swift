@@ -40,7 +40,11 @@ public struct DifferenceFacts: Sendable, Equatable {
   public var stream: [String?] = []
   public var batch: [String?] = []
   public var predictedStream: [String?] = []
+  /// The same if the offsets that the ledger does not cover were counted all the same: a range of the ledger is gone.
+  public var predictedCovered: [String?] = []
   public var predictedBatch: [String?] = []
+  /// The same without rows that the landing did not write.
+  public var predictedOwn: [String?] = []
   /// Events that only one side counts, by why.
   public var counts: [DifferenceClass: Int64] = [:]
   /// Events that the stream counted as late for this row.
@@ -74,7 +78,8 @@ public struct Verdict: Sendable, Equatable {
   public var isExplained: Bool { !classes.contains(.unexplained) }
 
   /// - Complexity: O(measures).
-  public init(_ facts: DifferenceFacts) {
+  public init(_ given: DifferenceFacts) {
+    let facts = Self.settled(given)
     let found = DifferenceClass.allCases.filter { facts.counts[$0, default: 0] > 0 }
     let words = found.map { Self.words($0, facts.counts[$0]!) }
     func verdict(_ classes: [DifferenceClass], _ reason: String, repairable: Bool) -> Verdict {
@@ -98,6 +103,23 @@ public struct Verdict: Sendable, Equatable {
     }
   }
 
+  /// Of two things that may have been the case, the one that the values show: whether the view holds foreign rows, and whether
+  /// the stream has counted what its ledger does not cover.
+  private static func settled(_ given: DifferenceFacts) -> DifferenceFacts {
+    var facts = given
+    if !equal(facts.predictedBatch, facts.batch), equal(facts.predictedOwn, facts.batch) {
+      facts.predictedBatch = facts.predictedOwn
+      facts.counts[.rawForeign] = 0
+    }
+    if !equal(facts.predictedStream, facts.stream), facts.counts[.missingOffsets, default: 0] > 0,
+      abs(surplus(facts.predictedCovered, facts)) <= abs(surplus(facts.predictedStream, facts))
+    {
+      facts.predictedStream = facts.predictedCovered
+      facts.counts[.missingOffsets] = 0
+    }
+    return facts
+  }
+
   private init(classes: [DifferenceClass], reason: String, isRepairable: Bool) {
     self.classes = classes
     self.reason = reason
@@ -106,7 +128,7 @@ public struct Verdict: Sendable, Equatable {
 
   /// What the landed events alone do not explain: facts that are known of the whole partition, or of the row only in number.
   private static func residual(_ facts: DifferenceFacts, _ found: [DifferenceClass], _ words: [String]) -> Verdict {
-    let surplus = surplus(facts)
+    let surplus = surplus(facts.predictedStream, facts)
     var sources: [(DifferenceClass, Int64, String)] = []
     if surplus > 0 {
       sources = [
@@ -139,11 +161,12 @@ public struct Verdict: Sendable, Equatable {
   private static func isNothing(_ facts: DifferenceFacts) -> Bool { facts.predictedStream.allSatisfy { $0 == nil } }
 
   /// By how many events the stream has more than predicted; by whether it has more where no measure counts them.
-  private static func surplus(_ facts: DifferenceFacts) -> Int64 {
-    if let at = facts.countMeasure {
-      return (Int64(facts.stream[at] ?? "0") ?? 0) - (Int64(facts.predictedStream[at] ?? "0") ?? 0)
+  private static func surplus(_ prediction: [String?], _ facts: DifferenceFacts) -> Int64 {
+    if equal(facts.stream, prediction) { return 0 }
+    if let at = facts.countMeasure, facts.stream[at] != prediction[at] {
+      return (Int64(facts.stream[at] ?? "0") ?? 0) - (Int64(prediction[at] ?? "0") ?? 0)
     }
-    for (stream, predicted) in zip(facts.stream, facts.predictedStream) where stream != predicted {
+    for (stream, predicted) in zip(facts.stream, prediction) where stream != predicted {
       return (Double(stream ?? "0") ?? 0) > (Double(predicted ?? "0") ?? 0) ? 1 : -1
     }
     return facts.inStream ? 1 : -1
