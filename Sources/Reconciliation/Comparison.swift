@@ -9,11 +9,11 @@ struct Comparison {
   let snapshot: Snapshot
   let run: Int64
   var report: AggregateReport
-  private let request: ReconciliationRequest
-  private var connection: Connection { snapshot.connection }
+  let request: ReconciliationRequest
+  var connection: Connection { snapshot.connection }
   /// Which windows are compared, as a condition on `window_start`; and which of them are closed.
-  private let range: String
-  private let closed: String
+  let range: String
+  let closed: String
   private let isDefinitionChanged: Bool
 
   init(_ aggregate: BatchAggregate, _ snapshot: Snapshot, _ request: ReconciliationRequest, _ run: Int64) throws(PostgresError) {
@@ -24,8 +24,11 @@ struct Comparison {
     report = AggregateReport(table: aggregate.table)
     let rows = try snapshot.connection.execute(
       """
-      SELECT c.relispopulated, COALESCE((SELECT fingerprint FROM tidemark.refresh WHERE view_name = $2 AND outcome = 'done' ORDER BY id DESC LIMIT 1), '')
-        FROM pg_class c WHERE c.oid = to_regclass($1)
+      SELECT c.relispopulated, COALESCE(r.fingerprint, ''), r.complete_through,
+             NOT EXISTS (SELECT FROM pg_temp.tm_position p LEFT JOIN pg_temp.tm_view v ON v.view_name = $2 AND (v.topic, v.partition) = (p.topic, p.partition)
+                          WHERE v.view_next IS DISTINCT FROM p.landing_next)
+        FROM pg_class c LEFT JOIN LATERAL (SELECT * FROM tidemark.refresh WHERE view_name = $2 AND outcome = 'done' ORDER BY id DESC LIMIT 1) r ON true
+       WHERE c.oid = to_regclass($1)
       """, [.text(aggregate.viewName), .text(aggregate.table)])
     guard rows.count == 1, rows.boolean(0, 0) == true else {
       throw PostgresError(.refused, message: "the view \(aggregate.viewName) has not been filled yet: run `tidemark nightly`")
@@ -41,7 +44,11 @@ struct Comparison {
     } else {
       closed = "false"
     }
-    if !snapshot.standsEqual { bounds.append(closed) }
+    let isViewCurrent = rows.boolean(0, 3)!
+    if !snapshot.standsEqual || (request.onlyWhatTheViewCovers && !isViewCurrent) { bounds.append(closed) }
+    if request.onlyWhatTheViewCovers, !isViewCurrent {
+      bounds.append(rows.timestamp(0, 2).map { "window_start < \(aggregate.windowStart(of: Self.moment($0)))" } ?? "false")
+    }
     range = bounds.isEmpty ? "true" : bounds.joined(separator: " AND ")
   }
 
@@ -50,8 +57,8 @@ struct Comparison {
     "(timestamptz '1970-01-01 00:00:00+00' + interval '\(microseconds) microseconds')"
   }
 
-  private var keyColumns: [String] { aggregate.keys.map { SQL.identifier($0.column) } }
-  private var keyCount: Int { aggregate.keys.count }
+  var keyColumns: [String] { aggregate.keys.map { SQL.identifier($0.column) } }
+  var keyCount: Int { aggregate.keys.count }
 
   // MARK: Comparing
 
@@ -96,7 +103,8 @@ struct Comparison {
       """
       DROP TABLE IF EXISTS pg_temp.tm_difference, pg_temp.tm_fact;
       CREATE TEMPORARY TABLE tm_difference ON COMMIT DROP AS
-      SELECT row_number() OVER () AS id, d.*, false AS is_repairable, \(closed.replacing("window_start <", with: "d.window_start <")) AS is_closed, r.repaired_at, r.new_row AS repaired_to FROM (
+      SELECT row_number() OVER () AS id, d.*, false AS is_repairable, \(closed.replacing("window_start <", with: "d.window_start <")) AS is_closed,
+             r.repaired_at, r.new_row AS repaired_to FROM (
         SELECT COALESCE(s.window_start, b.window_start) AS window_start\(coalesced.map { ", " + $0 }.joined()),
                s.window_start IS NOT NULL AS in_stream, b.window_start IS NOT NULL AS in_batch, \(values.joined(separator: ", "))
           FROM (SELECT \(columns) FROM \(aggregate.streamTable) WHERE \(range)) s
@@ -164,7 +172,8 @@ struct Comparison {
                  ELSE 'duplicate' END AS class
           FROM sides)
       SELECT id, count(*) FILTER (WHERE streamed) AS n_streamed, count(*) FILTER (WHERE covered) AS n_covered, count(*) FILTER (WHERE in_view) AS n_viewed,
-             count(*) FILTER (WHERE in_view AND NOT is_foreign) AS n_own, count(*) FILTER (WHERE in_gap) AS n_gap, (array_agg(place ORDER BY place))[1:20] AS o_all, \((predicted + kinds).joined(separator: ", "))
+             count(*) FILTER (WHERE in_view AND NOT is_foreign) AS n_own,
+             count(*) FILTER (WHERE in_gap) AS n_gap, (array_agg(place ORDER BY place))[1:20] AS o_all, \((predicted + kinds).joined(separator: ", "))
         FROM e GROUP BY id
       """)
     try connection.script("CREATE INDEX ON pg_temp.tm_fact (id); ANALYZE pg_temp.tm_fact")
@@ -211,7 +220,8 @@ struct Comparison {
     try connection.execute(
       """
       DECLARE differences NO SCROLL CURSOR FOR SELECT \(columns.joined(separator: ", "))
-        FROM pg_temp.tm_difference d LEFT JOIN pg_temp.tm_fact f USING (id) WHERE d.id <= \(Reconciler.mostStored) ORDER BY d.window_start\(keys.map { ", " + $0 }.joined())
+        FROM pg_temp.tm_difference d LEFT JOIN pg_temp.tm_fact f USING (id)
+       WHERE d.id <= \(Reconciler.mostStored) ORDER BY d.window_start\(keys.map { ", " + $0 }.joined())
       """)
     let shared = try sharedFacts()
     while true {
@@ -266,15 +276,16 @@ struct Comparison {
     facts.goneFromRaw = rows.integer(row, 10)!
     facts.isRejected = rows.boolean(row, 11)!
     facts.isOverflowWindow = rows.boolean(row, 12)!
-    let hasCovered = rows.integer(row, 14)! > 0, hasOwn = rows.integer(row, 15)! > 0, isRepaired = rows.boolean(row, 16)!
+    let hasCovered = rows.integer(row, 14)! > 0, hasOwn = rows.integer(row, 15)! > 0
+    facts.isRepaired = rows.boolean(row, 16)!
     for _ in aggregate.measures {
       facts.stream.append(rows.text(row, next()))
       facts.batch.append(rows.text(row, next()))
       let (stream, covered, batch, own) = (rows.text(row, next()), rows.text(row, next()), rows.text(row, next()), rows.text(row, next()))
       let repaired = rows.text(row, next())
       // What a repair wrote stands until the next one: the window was closed.
-      facts.predictedStream.append(isRepaired ? repaired : hasStreamed ? stream : nil)
-      facts.predictedCovered.append(isRepaired ? repaired : hasCovered ? covered : nil)
+      facts.predictedStream.append(facts.isRepaired ? repaired : hasStreamed ? stream : nil)
+      facts.predictedCovered.append(facts.isRepaired ? repaired : hasCovered ? covered : nil)
       facts.predictedBatch.append(hasViewed ? batch : nil)
       facts.predictedOwn.append(hasOwn ? own : nil)
     }
@@ -305,73 +316,5 @@ struct Comparison {
     if report.listed.count < request.listed { report.listed.append(difference) }
     try writer.add(difference)
     return isRepairable ? rows.integer(row, 0) : nil
-  }
-
-  // MARK: Repairing
-
-  /// Replaces the stream's rows by the batch's where that is safe, and keeps what was there.
-  mutating func repair(_ writer: inout DifferenceWriter) throws(PostgresError) {
-    guard report.differences > 0 else { return }
-    try writer.flush()
-    try connection.script("SET LOCAL enable_nestloop = on")
-    defer { _ = try? connection.script("SET LOCAL enable_nestloop = off") }
-    let keys = keyColumns
-    let match = (["x.window_start = d.window_start"] + keys.enumerated().map { "x.\($1) = d.k\($0)" }).joined(separator: " AND ")
-    let chosen = "pg_temp.tm_difference d"
-    let keyArray = "ARRAY[\((0..<keyCount).map { "d.k\($0)" }.joined(separator: ", "))]::text[]"
-    let measures = aggregate.measures.map { SQL.identifier($0.column) }
-    let columns = (["window_start"] + keys + measures).joined(separator: ", ")
-    try connection.execute(
-      """
-      INSERT INTO tidemark.reconciliation_repair (run, aggregate, window_start, key, old_row, new_row)
-      SELECT $1, \(SQL.literal(aggregate.table)), d.window_start, \(keyArray), to_jsonb(o), to_jsonb(n)
-        FROM \(chosen)
-        LEFT JOIN LATERAL (SELECT * FROM \(aggregate.streamTable) x WHERE \(match)) o ON true
-        LEFT JOIN LATERAL (SELECT * FROM \(aggregate.viewName) x WHERE \(match)) n ON true
-       WHERE d.is_repairable
-      """, [.integer(run)])
-    try connection.execute("DELETE FROM \(aggregate.streamTable) x USING \(chosen) WHERE d.is_repairable AND NOT d.in_batch AND \(match)")
-    let updates = measures.map { "\($0) = excluded.\($0)" } + ["updated_at = now()"]
-    try connection.execute(
-      """
-      INSERT INTO \(aggregate.streamTable) (\(columns))
-      SELECT \((["window_start"] + keys + measures).map { "x.\($0)" }.joined(separator: ", ")) FROM \(aggregate.viewName) x, \(chosen)
-       WHERE d.is_repairable AND \(match)
-      ON CONFLICT (\((["window_start"] + keys).joined(separator: ", "))) DO UPDATE SET \(updates.joined(separator: ", "))
-      """)
-    report.repaired = try connection.execute("SELECT count(*) FROM \(chosen) WHERE is_repairable").integer(0, 0)!
-  }
-
-  // MARK: Sealing
-
-  /// Marks the closed windows that were checked and equal, unmarks those that are not, and notes how far all are proven.
-  mutating func seal() throws(PostgresError) {
-    let table = SQL.literal(aggregate.table)
-    let different = "SELECT window_start FROM pg_temp.tm_difference d WHERE d.is_closed\(request.repairs ? " AND NOT d.is_repairable" : "")"
-    try connection.script(
-      """
-      DELETE FROM tidemark.sealed_window w WHERE w.table_name = \(table) AND w.window_start IN (\(different));
-      INSERT INTO tidemark.sealed_window (table_name, window_start, run)
-      SELECT \(table), window_start, \(run) FROM (
-        SELECT window_start FROM \(aggregate.streamTable) WHERE \(range) AND \(closed)
-        UNION SELECT window_start FROM \(aggregate.viewName) WHERE \(range) AND \(closed)) w
-       WHERE window_start NOT IN (\(different))
-      ON CONFLICT DO NOTHING
-      """)
-    // Up to the first window with rows that is not sealed, else up to what is complete.
-    let rows = try connection.execute(
-      """
-      INSERT INTO tidemark.sealed AS s (table_name, sealed_through)
-      SELECT \(table), CASE WHEN EXISTS (SELECT FROM tidemark.sealed_window WHERE table_name = \(table)) THEN
-               (SELECT max(\(aggregate.windowEnd(of: "w.window_start"))) FROM tidemark.sealed_window w
-                 WHERE w.table_name = \(table) AND w.window_start < COALESCE((
-                   SELECT min(window_start) FROM (
-                     SELECT window_start FROM \(aggregate.streamTable) UNION SELECT window_start FROM \(aggregate.viewName)) a
-                    WHERE NOT EXISTS (SELECT FROM tidemark.sealed_window z WHERE z.table_name = \(table) AND z.window_start = a.window_start)),
-                   'infinity')) END
-      ON CONFLICT (table_name) DO UPDATE SET sealed_through = excluded.sealed_through, updated_at = now()
-      RETURNING sealed_through
-      """)
-    report.sealedThrough = rows.timestamp(0, 0)
   }
 }

@@ -7,6 +7,8 @@ public struct ReconciliationRequest: Sendable {
   public var to: String?
   /// Replace the stream's rows by the batch's where a window is closed and the batch can be trusted.
   public var repairs = false
+  /// Leave out windows that were completed after the view was read: right after a refresh, that is no neglect.
+  public var onlyWhatTheViewCovers = false
   /// Differences that are told one by one; all up to `Reconciler.mostStored` are stored.
   public var listed = 50
   public init() {}

@@ -74,7 +74,7 @@ struct Snapshot {
     try connection.execute("INSERT INTO pg_temp.tm_refused SELECT topic, partition, \"offset\", reason FROM tidemark.quarantine WHERE topology = $1", [name])
     // Tables of this transaction have no statistics of their own yet, and an empty guess makes a join quadratic.
     try connection.script(
-      "ANALYZE pg_temp.tm_position; ANALYZE pg_temp.tm_refused; ANALYZE pg_temp.tm_view; ANALYZE pg_temp.tm_foreign; ANALYZE pg_temp.tm_missing; ANALYZE pg_temp.tm_repeat")
+      "ANALYZE pg_temp.tm_position, pg_temp.tm_refused, pg_temp.tm_view, pg_temp.tm_foreign, pg_temp.tm_missing, pg_temp.tm_repeat")
     let rows = try connection.execute("SELECT topic, partition, stream_next, landing_next FROM pg_temp.tm_position ORDER BY 1, 2")
     partitions = (0..<rows.count).map {
       (PartitionID(topic: rows.text($0, 0)!, partition: Int32(rows.integer($0, 1)!)), rows.integer($0, 2), rows.integer($0, 3))

@@ -64,6 +64,8 @@ public struct DifferenceFacts: Sendable, Equatable {
   public var isOverflowWindow = false
   public var isRejected = false
   public var isDefinitionChanged = false
+  /// A repair wrote the stream's row once: the predictions of it are what the repair wrote.
+  public var isRepaired = false
   /// Thousandths of a percent; 0: exact.
   public var tolerance = 0
   public init() {}
@@ -92,6 +94,11 @@ public struct Verdict: Sendable, Equatable {
     } else if !Self.equal(facts.predictedBatch, facts.batch) {
       let reason = "the view does not follow from the landed events: they were changed after it was refreshed"
       self = verdict(found.contains(.viewStale) ? [.viewStale] : [.viewStale, .unexplained], reason, repairable: false)
+    } else if facts.isRepaired, found.isEmpty, Self.equal(facts.predictedStream, facts.stream) {
+      // The row is as the repair left it: it is the batch that has changed since.
+      var changed = facts
+      changed.predictedStream = facts.predictedBatch
+      self = Self.residual(changed, found, words)
     } else if Self.equal(facts.predictedStream, facts.stream) {
       let isTrusted = !found.contains(.viewStale) && !found.contains(.rawForeign) && !found.contains(.streamBehind)
       self =

@@ -24,7 +24,8 @@ extension Schema {
       created_at timestamptz NOT NULL DEFAULT now()
     )
     """,
-    // `positions`: [topic, partition, next offset] of the landing when the view was read.
+    // `positions`: [topic, partition, next offset] of the landing when the view was read; `complete_through`: how far it was
+    // complete then.
     """
     CREATE TABLE IF NOT EXISTS tidemark.refresh (
       id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -37,7 +38,8 @@ extension Schema {
       row_count bigint,
       sql_state text,
       reason text,
-      positions jsonb
+      positions jsonb,
+      complete_through timestamptz
     )
     """,
     "CREATE INDEX IF NOT EXISTS refresh_by_view ON tidemark.refresh (view_name, id)",
@@ -52,7 +54,7 @@ extension Schema {
   private static let refreshProcedure = """
     CREATE OR REPLACE PROCEDURE tidemark.refresh_view(wanted text, lock_wait text DEFAULT '5min') LANGUAGE plpgsql AS $$
     DECLARE
-      known record; run bigint; found_rows bigint; stood jsonb; state text; words text;
+      known record; run bigint; found_rows bigint; stood jsonb; through timestamptz; state text; words text;
     BEGIN
       SELECT v.topology, v.fingerprint INTO known FROM tidemark.nightly_view v WHERE v.view_name = wanted;
       IF NOT FOUND THEN RAISE EXCEPTION 'there is no nightly view %', wanted; END IF;
@@ -65,8 +67,10 @@ extension Schema {
       SET TRANSACTION ISOLATION LEVEL REPEATABLE READ;
       BEGIN
         PERFORM set_config('lock_timeout', lock_wait, true);
-        SELECT COALESCE(jsonb_agg(jsonb_build_array(topic, partition, next_offset)), '[]') INTO stood
-          FROM tidemark.landing WHERE topology = known.topology;
+        SELECT COALESCE(jsonb_agg(jsonb_build_array(topic, partition, next_offset)), '[]'),
+               COALESCE(min(watermark) FILTER (WHERE end_offset IS NULL OR next_offset < end_offset), max(watermark))
+                 - (SELECT allowed_lateness FROM tidemark.topology WHERE name = known.topology)
+          INTO stood, through FROM tidemark.landing WHERE topology = known.topology;
         IF (SELECT relispopulated FROM pg_class WHERE oid = format('nightly.%I', wanted)::regclass) THEN
           EXECUTE format('REFRESH MATERIALIZED VIEW CONCURRENTLY nightly.%I', wanted);
         ELSE
@@ -78,7 +82,7 @@ extension Schema {
       END;
       UPDATE tidemark.refresh
          SET outcome = CASE WHEN state IS NULL THEN 'done' ELSE 'failed' END, finished_at = clock_timestamp(), row_count = found_rows,
-             sql_state = state, reason = words, positions = stood
+             sql_state = state, reason = words, positions = stood, complete_through = through
        WHERE id = run;
       IF state IS NULL THEN
         UPDATE tidemark.alert SET resolved_at = now()

@@ -137,6 +137,7 @@ struct Nightly: ParsableCommand {
       guard !refreshOnly else { return }
       var request = ReconciliationRequest()
       (request.from, request.to) = (date, date)
+      request.onlyWhatTheViewCovers = true
       try options.reconcile(request, session)
     }
   }

@@ -121,6 +121,15 @@ import Testing
     #expect(!Verdict(near).isExplained)
   }
 
+  @Test func aRepairedRowWhoseBatchChangedSince() {
+    var repaired = facts(10, 9, predictedStream: 10, predictedBatch: 9)
+    repaired.isRepaired = true
+    #expect(Verdict(repaired).classes == [.unexplained])
+    repaired.goneFromRaw = 1
+    #expect(Verdict(repaired).classes == [.missingOffsets])
+    #expect(Verdict(facts(10, 9, predictedStream: 10, predictedBatch: 9)).classes == [.misrouted])
+  }
+
   @Test func anotherDefinitionIsSaidFirst() {
     var changed = facts(1, 2, predictedStream: 2, predictedBatch: 2)
     changed.isDefinitionChanged = true
