@@ -46,21 +46,21 @@ extension Comparison {
       """
       DELETE FROM tidemark.sealed_window w WHERE w.table_name = \(table) AND w.window_start IN (\(different));
       INSERT INTO tidemark.sealed_window (table_name, window_start, run)
-      SELECT \(table), window_start, \(run) FROM (
-        SELECT window_start FROM \(aggregate.streamTable) WHERE \(range) AND \(closed)
-        UNION SELECT window_start FROM \(aggregate.viewName) WHERE \(range) AND \(closed)) w
-       WHERE window_start NOT IN (\(different))
+      SELECT \(table), window_start, \(run) FROM pg_temp.tm_window WHERE is_closed AND window_start NOT IN (\(different))
       ON CONFLICT DO NOTHING
       """)
-    // Up to the first window with rows that is not sealed, else up to what is complete.
+    // Up to the first window with rows that is not sealed. Where all closed windows were compared, that is one of them.
+    let all =
+      request.from == nil && request.to == nil && snapshot.droppedBefore == nil
+      ? "SELECT window_start FROM pg_temp.tm_window"
+      : "SELECT window_start FROM \(aggregate.streamTable) UNION SELECT window_start FROM \(aggregate.viewName)"
     let rows = try connection.execute(
       """
       INSERT INTO tidemark.sealed AS s (table_name, sealed_through)
       SELECT \(table), CASE WHEN EXISTS (SELECT FROM tidemark.sealed_window WHERE table_name = \(table)) THEN
                (SELECT max(\(aggregate.windowEnd(of: "w.window_start"))) FROM tidemark.sealed_window w
                  WHERE w.table_name = \(table) AND w.window_start < COALESCE((
-                   SELECT min(window_start) FROM (
-                     SELECT window_start FROM \(aggregate.streamTable) UNION SELECT window_start FROM \(aggregate.viewName)) a
+                   SELECT min(window_start) FROM (\(all)) a
                     WHERE NOT EXISTS (SELECT FROM tidemark.sealed_window z WHERE z.table_name = \(table) AND z.window_start = a.window_start)),
                    'infinity')) END
       ON CONFLICT (table_name) DO UPDATE SET sealed_through = excluded.sealed_through, updated_at = now()

@@ -79,13 +79,16 @@ struct Comparison {
   }
 
   private mutating func count() throws(PostgresError) {
-    let rows = try connection.execute(
+    try connection.script(
       """
-      SELECT count(*), count(*) FILTER (WHERE NOT closed), COALESCE(sum(n), 0)::bigint FROM (
-        SELECT window_start, \(closed) AS closed, max(n) AS n FROM (
-          SELECT window_start, count(*) AS n FROM \(aggregate.streamTable) WHERE \(range) GROUP BY 1
-          UNION ALL SELECT window_start, count(*) FROM \(aggregate.viewName) WHERE \(range) GROUP BY 1) w GROUP BY 1) x
+      DROP TABLE IF EXISTS pg_temp.tm_window;
+      CREATE TEMPORARY TABLE tm_window ON COMMIT DROP AS
+      SELECT window_start, \(closed) AS is_closed, max(n) AS n FROM (
+        SELECT window_start, count(*) AS n FROM \(aggregate.streamTable) WHERE \(range) GROUP BY 1
+        UNION ALL SELECT window_start, count(*) FROM \(aggregate.viewName) WHERE \(range) GROUP BY 1) w GROUP BY 1
       """)
+    let rows = try connection.execute(
+      "SELECT count(*), count(*) FILTER (WHERE NOT is_closed), COALESCE(sum(n), 0)::bigint FROM pg_temp.tm_window")
     report.windows = rows.integer(0, 0)!
     report.open = rows.integer(0, 1)!
     report.rows = rows.integer(0, 2)!

@@ -217,7 +217,7 @@ extension Snapshot {
   // MARK: Buckets
 
   /// The stream's buckets, counted again from what was landed and what was refused. Ranges are left out that cannot be
-  /// counted: not landed yet, rows dropped by age, refused bytes not kept.
+  /// counted: not landed yet, or never (an operator moved the landing on), rows dropped by age, refused bytes not kept.
   private func recountBuckets() throws(PostgresError) -> [BooksFinding] {
     let passes = topology.anyFilter() ?? "true"
     let topologyName = SQL.literal(topology.name)
@@ -254,7 +254,9 @@ extension Snapshot {
           FROM known k
           JOIN pg_temp.tm_position p USING (topic, partition)
           LEFT JOIN counted c USING (topic, partition, slot) LEFT JOIN refused r USING (topic, partition, slot)
-         WHERE k.to_offset <= p.landing_next AND k.from_offset >= p.landing_first AND k.quarantine_omitted = 0
+         WHERE NOT EXISTS (SELECT FROM tidemark.landing_ledger a WHERE a.topology = $1 AND (a.topic, a.partition) = (k.topic, k.partition)
+                             AND a.instance LIKE 'operator %' AND a.from_offset < k.to_offset AND a.to_offset > k.from_offset)
+           AND k.to_offset <= p.landing_next AND k.from_offset >= p.landing_first AND k.quarantine_omitted = 0
            AND COALESCE(k.earliest, 'infinity') >= COALESCE((SELECT dropped_before FROM tidemark.raw_retention WHERE topology = $1), '-infinity'))
       SELECT topic, partition, from_offset, to_offset,
              applied, filtered, duplicate, late, quarantined, gap, c_applied, c_filtered, c_duplicate, c_late, c_quarantined,

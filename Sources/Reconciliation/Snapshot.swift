@@ -81,6 +81,13 @@ struct Snapshot {
     }
     standsEqual = !partitions.isEmpty && partitions.allSatisfy { $0.streamNext == $0.landingNext }
     landingBehind = partitions.reduce(0) { $0 + max(0, ($1.streamNext ?? 0) - ($1.landingNext ?? 0)) }
+    // Nor has it what it was moved past by an operator, and what came before it began.
+    landingBehind += try connection.execute(
+      """
+      SELECT (SELECT COALESCE(sum(hole_count), 0)::bigint FROM tidemark.landing_ledger WHERE topology = $1 AND instance LIKE 'operator %')
+           + (SELECT COALESCE(sum(GREATEST(landing_first - stream_first, 0)), 0)::bigint FROM pg_temp.tm_position)
+      """, [name]
+    ).integer(0, 0)!
     let through = try connection.execute(
       """
       SELECT \(Self.through("tidemark.partition")), \(Self.through("tidemark.landing")),

@@ -38,6 +38,7 @@ public enum Migration {
   public static func statements(_ topologies: [Topology]) -> [String] {
     Schema.roles + Schema.batchRoles + ["SET ROLE tidemark_owner"] + Schema.books + Schema.batchBooks
       + topologies.flatMap { Schema.tables(of: $0) + Schema.batchGrants(of: $0) } + ["SET ROLE tidemark_batch"] + Schema.batchTables(of: topologies)
+      + ["SET ROLE tidemark_owner"] + Schema.batchViews
   }
 
   /// Runs the migration in one transaction: all of it or nothing. Safe to repeat, and while instances run.
@@ -62,6 +63,8 @@ public enum Migration {
       }
       try connection.script("SET LOCAL ROLE tidemark_batch")
       for statement in Schema.batchTables(of: topologies) { try connection.execute(statement) }
+      try connection.script("SET LOCAL ROLE tidemark_owner")
+      for statement in Schema.batchViews { try connection.execute(statement) }
       let after = try tables(connection)
       try connection.script("COMMIT")
       let new = after.subtracting(before).sorted()

@@ -25,6 +25,9 @@ extension Schema {
 
   /// Run as `tidemark_batch`.
   static func batchTables(of topologies: [Topology]) -> [String] {
-    topologies.flatMap { rawTable(of: $0) + nightlyViews(of: $0) } + [rawEvents]
+    topologies.flatMap { rawTable(of: $0) + nightlyViews(of: $0) } + [rawEvents] + kpiSnapshot(topologies)
   }
+
+  /// Run as `tidemark_owner`, at the end.
+  static let batchViews: [String] = [kpiView]
 }

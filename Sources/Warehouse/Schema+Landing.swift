@@ -20,6 +20,8 @@ extension Schema {
     """,
     "CREATE SCHEMA IF NOT EXISTS nightly AUTHORIZATION tidemark_batch",
     "REVOKE ALL ON SCHEMA nightly FROM PUBLIC",
+    "GRANT USAGE ON SCHEMA nightly TO tidemark_owner",
+    operationalGrants,
   ]
 
   /// Books of the landing; run as `tidemark_owner`.

@@ -106,6 +106,7 @@ struct Nightly: ParsableCommand {
   @Option(help: ArgumentHelp("Reconcile this day only (default: all that is complete).", valueName: "day")) var date: String?
   @Option(help: ArgumentHelp("Longest wait for a view's lock.", valueName: "time")) var lockTimeout = Duration(milliseconds: 300_000)
   @Flag(help: "Only refresh.") var refreshOnly = false
+  @Option(help: ArgumentHelp("Refresh this view only; may be repeated.", valueName: "name")) var view: [String] = []
   @OptionGroup var options: ReconcileOptions
 
   func validate() throws {
@@ -119,7 +120,9 @@ struct Nightly: ParsableCommand {
       let nightly = NightlyViews(session)
       var failed: [NightlyViews.Refresh] = []
       do throws(WarehouseError) {
-        for view in try nightly.all(topology: options.topologyName) {
+        let all = try nightly.all(topology: options.topologyName)
+        for name in view where !all.contains(where: { $0.name == name }) { throw WarehouseError(.refused, "there is no view nightly.\(name)") }
+        for view in all where self.view.isEmpty || self.view.contains(view.name) {
           let refresh = try nightly.refresh(view.name, lockWait: "\(lockTimeout.milliseconds)ms")
           if refresh.isDone {
             Console.note("tidemark: nightly.\(view.name): \(Console.grouped(refresh.rows ?? 0)) rows in \(String(format: "%.1f", refresh.seconds)) s")

@@ -14,7 +14,11 @@ import Testing
     try world.tidemark("land", "--topology", topology, "--until-caught-up")
     try world.tidemark("run", "--topology", topology, "--until-caught-up", "--data-dir", world.directory.path + "/data")
     try world.tidemark("nightly")
-    let rows = try world.rows("SELECT count(*), md5(string_agg(t::text, '' ORDER BY t::text)) FROM nightly.daily_metrics t")
+    let views = ["daily_active_users", "daily_metrics", "events_per_minute"]
+    func contents() throws -> [[String?]] {
+      try views.map { try world.rows("SELECT count(*), md5(string_agg(t::text, '' ORDER BY t::text)) FROM nightly.\($0) t")[0] }
+    }
+    let rows = try contents()
     let sql = try Connection(world.target, applicationName: "tests")
 
     try sql.script("BEGIN; REFRESH MATERIALIZED VIEW nightly.daily_metrics")
@@ -33,7 +37,7 @@ import Testing
     try world.tidemark("migrate", "--topology", topology)
     try world.tidemark("nightly")
 
-    // A disk of 1 MB for what a refresh writes.
+    // A disk of 96 kB for what a refresh writes.
     if let disk = try SmallDisk() {
       try sql.script("INSERT INTO raw.events_product_events SELECT topic, partition, \"offset\" + g * 1000000, event_time, record_time, key, event_type, user_id, department || g, amount_cents, event_id || g, payload FROM raw.events_product_events, generate_series(1, 20) g")
       try sql.execute("CREATE TABLESPACE small LOCATION '\(disk.path)'")
@@ -41,10 +45,13 @@ import Testing
       try sql.execute("ALTER DATABASE \(world.database) SET temp_tablespaces = 'small'")
       let full = try world.tidemark("nightly", code: 75)
       #expect(full.messages.contains("No space left on device"), "\(full.messages)")
-      #expect(try last(world, "events_per_minute")[0] == "failed")
       try sql.execute("ALTER DATABASE \(world.database) RESET temp_tablespaces")
-      #expect(try alerts(world).contains("nightly.daily_metrics"))
-      #expect(try world.rows("SELECT count(*), md5(string_agg(t::text, '' ORDER BY t::text)) FROM nightly.daily_metrics t") == rows)
+      let failed = try views.filter { try last(world, $0)[0] == "failed" }
+      let records = try world.rows("SELECT view_name, outcome, sql_state, reason FROM tidemark.refresh ORDER BY id DESC LIMIT 3")
+      #expect(!failed.isEmpty, "\(full.messages) \(records)")
+      #expect(try alerts(world) == failed.map { "nightly.\($0)" })
+      let after = try contents()
+      for (i, view) in views.enumerated() where failed.contains(view) { #expect(after[i] == rows[i], "\(view)") }
     }
     #expect(try world.rows("SELECT count(*) FROM tidemark.refresh WHERE finished_at IS NULL OR (outcome = 'failed' AND reason IS NULL)") == [["0"]])
   }
@@ -56,13 +63,13 @@ import Testing
     try world.rows("SELECT topic FROM tidemark.alert WHERE kind = 'refresh_failed' AND resolved_at IS NULL ORDER BY 1").map { $0[0]! }
   }
 
-  /// A file system of 1 MB that belongs to the server; nil where this process may not mount one.
+  /// A file system of 96 kB that belongs to the server; nil where this process may not mount one.
   private final class SmallDisk {
     let path: String
     init?() throws {
       path = FileManager.default.temporaryDirectory.appendingPathComponent("tidemark-disk-\(UUID().uuidString.prefix(6))").path
       try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
-      guard Self.run("mount", "-t", "tmpfs", "-o", "size=1m,mode=777", "tmpfs", path) else {
+      guard Self.run("mount", "-t", "tmpfs", "-o", "size=96k,mode=777", "tmpfs", path) else {
         try? FileManager.default.removeItem(atPath: path)
         return nil
       }

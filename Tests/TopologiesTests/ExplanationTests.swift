@@ -60,6 +60,7 @@ import Testing
           columns         dau         distinct user_id
                           updated_at  when the row was last written
           access          every row for ceo, board, department_head, manager, all_hands
+          reconciled      against raw, tolerance exact
 
         Aggregate events_per_minute
           window          1 minute, aligned to 1970-01-01T00:00:00Z
@@ -74,6 +75,7 @@ import Testing
                           updated_at   when the row was last written
           groups          at most 100,000 a window and partition, what is more goes to __overflow__
           access          none: the file gives nobody access
+          reconciled      against raw, tolerance exact
 
         Memory of one partition, estimated
           daily_metrics       3 windows x groups x (300 to 408 bytes + members)
