@@ -316,7 +316,7 @@ struct Comparison {
     report.differences += 1
     if !verdict.isExplained, !difference.isRepaired { report.unexplained += 1 }
     report.classes[verdict.classes.map(\.rawValue).joined(separator: "+"), default: 0] += 1
-    if report.listed.count < request.listed { report.listed.append(difference) }
+    report.list(difference, most: request.listed)
     try writer.add(difference)
     return isRepairable ? rows.integer(row, 0) : nil
   }

@@ -58,6 +58,15 @@ public struct AggregateReport: Sendable, Equatable {
   /// The first ones.
   public var listed: [Difference] = []
   public init(table: String) { self.table = table }
+
+  /// Lists a difference while there is room; one that nothing explains takes the place of one that is explained.
+  mutating func list(_ difference: Difference, most: Int) {
+    if listed.count >= most {
+      guard !difference.isExplained, let last = listed.lastIndex(where: \.isExplained) else { return }
+      listed.remove(at: last)
+    }
+    listed.append(difference)
+  }
 }
 
 /// What a reconciliation of one topology found.

@@ -29,7 +29,7 @@ extension DemoStage {
   func proveByBatch() throws {
     Console.write("the batch side: landing the rest, refreshing the nightly views, reconciling")
     try perform("land-rest", ["land", "--topology", topology, "--until-caught-up", "--instance", "demo-land-rest"])
-    let nightly = try output("nightly", ["nightly"])
+    let nightly = try output("nightly", ["nightly", "--accept", "explained", "--limit", "2"])
     Console.write(nightly.text)
     guard nightly.code == 0 else { throw Failure(.difference, "the nightly batch differs from the stream: \(log("nightly"))") }
     do throws(WarehouseError) {
@@ -43,7 +43,7 @@ extension DemoStage {
       changed = try Demonstration.tamper("daily_metrics", key: key, measure: "event_count", by: 7, on: try connection())
     } catch { throw Failure(error) }
     Console.write("sabotage: somebody changes a row of daily_metrics by hand, \(changed ?? "no row"); reconciling again")
-    let found = try output("reconcile", ["reconcile"])
+    let found = try output("reconcile", ["reconcile", "--accept", "explained", "--limit", "1"])
     Console.write(found.text)
     guard found.code == 3, found.text.contains("unexplained") else {
       throw Failure(.software, "the changed row was not found (exit code \(found.code)): \(log("reconcile"))")
