@@ -20,7 +20,9 @@ let yams: Target.Dependency = .product(name: "Yams", package: "Yams")
 let package = Package(
   name: "tidemark",
   platforms: [.macOS(.v15)],
-  products: [.executable(name: "tidemark", targets: ["tidemark"])],
+  products: [
+    .executable(name: "tidemark", targets: ["tidemark"]), .executable(name: "tidemark-simulate", targets: ["tidemark-simulate"]),
+  ],
   dependencies: [
     .package(url: "https://github.com/apple/swift-argument-parser", from: "1.5.0"),
     .package(url: "https://github.com/apple/swift-log", from: "1.6.0"),
@@ -41,16 +43,22 @@ let package = Package(
     room("Engine", ["Aggregation", "Decoding", "Journal"]),
     room("Kafka", ["CRdKafka"]),
     room("Postgres", ["CLibPQ"]),
-    room("Warehouse", ["Engine", "Postgres", "Topologies", "Aggregation"]),
+    room("Alerting", ["Topologies", "Aggregation"]),
+    room("Warehouse", ["Engine", "Postgres", "Topologies", "Aggregation", "Alerting"]),
     room("Reconciliation", ["Warehouse", "Postgres", "Topologies", "Aggregation"]),
     room("LocalServers", ["Postgres"]),
     room("Workload", ["Topologies", "Aggregation", "CZlib"]),
     room("Journal", ["Aggregation", "CSimdJSON"]),
-    room("Runtime", ["Engine", "Journal", "Kafka", "Warehouse", "Aggregation"]),
+    room("Channels", ["Alerting"]),
+    room("Runtime", ["Engine", "Journal", "Kafka", "Warehouse", "Aggregation", "Alerting", "Topologies"]),
+    room("Simulation", ["Engine", "Journal", "Aggregation", "Decoding"]),
+    .executableTarget(
+      name: "tidemark-simulate", dependencies: ["Simulation", .product(name: "ArgumentParser", package: "swift-argument-parser")],
+      swiftSettings: settings),
     .executableTarget(
       name: "tidemark",
       dependencies: [
-        "Aggregation", "Topologies", "Kafka", "Postgres", "Warehouse", "Engine", "Runtime", "LocalServers", "Workload", "Reconciliation",
+        "Aggregation", "Topologies", "Kafka", "Postgres", "Warehouse", "Engine", "Runtime", "LocalServers", "Workload", "Reconciliation", "Alerting", "Channels",
         .product(name: "ArgumentParser", package: "swift-argument-parser"), .product(name: "Logging", package: "swift-log"),
       ], swiftSettings: settings),
 
@@ -58,12 +66,17 @@ let package = Package(
     tests("TopologiesTests", ["Topologies", "Aggregation"]),
     tests("DecodingTests", ["Decoding", "Aggregation"]),
     tests("EngineTests", ["Engine", "Aggregation", "Decoding"]),
+    tests("AlertingTests", ["Alerting", "Topologies", "Aggregation"]),
+    tests(
+      "MonitoringTests", ["Runtime", "Warehouse", "Alerting", "Channels", "LocalServers", "Postgres", "Topologies", "Aggregation", "Engine"]),
     tests("KafkaTests", ["Kafka"]),
     tests("WorkloadTests", ["Workload", "Topologies", "Aggregation", "Decoding"]),
     tests("PostgresTests", ["Postgres", "LocalServers"]),
     tests("WarehouseTests", ["Warehouse", "Postgres", "LocalServers", "Topologies", "Aggregation", "Decoding"]),
     tests("ReconciliationTests", ["Reconciliation", "Warehouse", "Postgres", "LocalServers", "Topologies", "Aggregation", "Engine"]),
+    tests("AccessTests", ["Warehouse", "Engine", "Postgres", "LocalServers", "Topologies", "Aggregation"]),
     tests("RuntimeTests", ["Runtime", "Engine", "Journal", "Kafka", "Aggregation"]),
+    tests("SimulationTests", ["Simulation", "Engine", "Warehouse", "Postgres", "LocalServers", "Topologies", "Aggregation"]),
     tests("HouseTests", []),
     tests("EndToEndTests", ["tidemark", "LocalServers", "Postgres", "Kafka", "Workload"]),
     tests("JournalTests", ["Journal", "Aggregation", "CSimdJSON"]),

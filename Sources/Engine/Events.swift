@@ -54,7 +54,7 @@ public enum Effect: Sendable {
   case compact(PartitionID, Epoch)
   case say(Severity, String)
   /// An alert that an operator must see, kept in the store; `stops`: the partition goes no further.
-  case alert(PartitionID, kind: String, stops: Bool, String)
+  case alert(PartitionID, Epoch, kind: String, stops: Bool, String)
   /// The instance cannot go on.
   case fail(String)
   /// `drain` is done.

@@ -37,8 +37,8 @@ extension Instance {
   /// Takes stopped and fenced partitions over anew when their time has come.
   func reacquire(_ now: Milliseconds) {
     var due: [PartitionID] = []
-    for task in tasks.values where (task.phase == .stopped || task.phase == .fenced) && task.drainBy == nil {
-      if task.reacquireAt == nil { task.reacquireAt = now + jitter(limits.reacquireAfter) }
+    for task in tasks.values.sorted(by: { $0.id < $1.id }) where (task.phase == .stopped || task.phase == .fenced) && task.drainBy == nil {
+      if task.reacquireAt == nil { task.reacquireAt = now + jitter(patience(task)) }
       guard let at = task.reacquireAt, now >= at, !isInFlight(task.id), task.pending?.isEmpty ?? true else { continue }
       task.reacquireAt = nil
       task.phase = .acquiring
@@ -47,6 +47,11 @@ extension Instance {
       due.append(task.id)
     }
     if !due.isEmpty { acquire(due.sorted()) }
+  }
+
+  /// A zombie that wakes up while it takes partitions over fences their owner, who has to take them back before long.
+  private func patience(_ task: PartitionTask) -> Milliseconds {
+    task.phase == .fenced ? min(limits.reacquireAfter, limits.reacquireFencedAfter << Milliseconds(min(task.fences - 1, 8))) : limits.reacquireAfter
   }
 
   func isInFlight(_ id: PartitionID) -> Bool { flight?.request.parts.contains { $0.partition == id } ?? false }
@@ -68,10 +73,10 @@ extension Instance {
     task.flushed = store.nextOffset
     do {
       var processor = PartitionProcessor(plan: plan, at: Offset(0), hash: hash)
-      for chunk in store.chunks { processor.restore(try DeltaCodec.decode(chunk)) }
+      for chunk in store.chunks where !mutation.contains(.chunksNotLoaded) { processor.restore(try DeltaCodec.decode(chunk)) }
       processor.resume(at: store.nextOffset, watermark: store.watermark)
       var pending = PendingDelta(at: store.nextOffset, aggregateCount: plan.aggregates.count)
-      var rebuildFrom = store.horizon
+      var rebuildFrom = mutation.contains(.horizonNotRebuilt) ? nil : store.horizon
       if let local {
         switch try usable(local, store) {
         case .success(let deltas):
@@ -108,11 +113,11 @@ extension Instance {
         effects.append(.start(task.id, horizon.offset))
       } else {
         task.phase = .running
-        effects.append(.start(task.id, next))
+        effects.append(.start(task.id, mutation.contains(.startsOneTooFar) ? Offset(next.value + 1) : next))
       }
     } catch {
       task.phase = .stopped
-      effects.append(.alert(task.id, kind: "state_unreadable", stops: true, "state of \(task.id) cannot be read: \(error)"))
+      effects.append(.alert(task.id, task.epoch, kind: "state_unreadable", stops: true, "state of \(task.id) cannot be read: \(error)"))
       effects.append(.leaveOut(task.id))
     }
   }
@@ -121,7 +126,7 @@ extension Instance {
 
   /// A journal may be used if nobody had the partition since it was written, and it reaches what PostgreSQL has.
   private func usable(_ local: LocalState, _ store: AcquiredPartition) throws -> Result<[Delta], Unusable> {
-    guard local.epoch == store.previousEpoch else {
+    guard local.epoch == store.previousEpoch || mutation.contains(.journalOfAnyEpoch) else {
       return .failure(Unusable(reason: "it was written under epoch \(local.epoch.value), PostgreSQL had moved on to \(store.previousEpoch.value)"))
     }
     let deltas = try local.deltas.map { try DeltaCodec.decode($0) }
@@ -174,7 +179,8 @@ extension Instance {
       if let epoch, !isDraining { effects.append(.journal(.dropped(task.id, epoch))) }
       effects.append(.release(task.id, epoch))
     }
-    if isDraining, tasks.isEmpty, flight == nil || flight?.retryAt != nil {
+    // A flush that is still under way now has had the drain's time; the next owner reads how it ended.
+    if isDraining, tasks.isEmpty {
       isDraining = false
       hasDrained = true
       effects.append(.drained)
@@ -195,7 +201,7 @@ extension Instance {
     let wanted = task.state?.processor.nextOffset.value ?? -1
     task.phase = .stopped
     effects.append(
-      .alert(id, kind: "offset_out_of_range", stops: true,
+      .alert(id, task.epoch, kind: "offset_out_of_range", stops: true,
         "\(id) is stopped: Kafka does not have offset \(wanted) (\(reason)). Accept the gap explicitly with `tidemark accept-gap`, or restore the topic"))
     effects.append(.pause([id]))
   }
@@ -203,7 +209,7 @@ extension Instance {
   /// Copies of events below `known` would be counted once more: somebody must know.
   private func incompleteHorizon(_ id: PartitionID, _ wanted: Offset?, known: Offset) {
     effects.append(
-      .alert(id, kind: "horizon_incomplete", stops: false,
+      .alert(id, tasks[id]?.epoch ?? Epoch(0), kind: "horizon_incomplete", stops: false,
         "\(id): Kafka no longer holds the whole deduplication horizon\(wanted.map { ", which begins at offset \($0.value)" } ?? ""): "
           + "duplicates of events below offset \(known.value) are not recognised. Keep the topic for longer than `deduplicate: within`"))
   }

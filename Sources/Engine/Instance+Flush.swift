@@ -24,7 +24,11 @@ extension Instance {
         if reached { effects.append(.say(.info, "\(id): the deduplication horizon is rebuilt")) }
         if !reached { continue }
       }
-      let delta = state.processor.apply(batch, part)
+      var delta = state.processor.apply(batch, part)
+      if mutation.contains(.gapBookedAsApplied) {
+        delta.ledger.applied += delta.ledger.gap
+        delta.ledger.gap = 0
+      }
       let t2 = stopwatch?() ?? 0
       statistics.aggregateNanoseconds += t2 - t1
       statistics.events += delta.to.value - delta.from.value
@@ -59,7 +63,7 @@ extension Instance {
   private func endsTooEarly(_ task: PartitionTask, _ end: Offset, _ next: Offset) {
     task.phase = .stopped
     effects.append(
-      .alert(task.id, kind: "topic_ends_early", stops: true,
+      .alert(task.id, task.epoch, kind: "topic_ends_early", stops: true,
         "\(task.id) is stopped: it ends at offset \(end.value) in Kafka, PostgreSQL has consumed up to \(next.value): was the topic made anew? "
           + "Give the topology a new name to begin anew, or restore the topic"))
     effects.append(.pause([task.id]))
@@ -70,6 +74,7 @@ extension Instance {
       guard let at = waiting.retryAt, now >= at else { return }
       waiting.retryAt = nil
       waiting.attempts += 1
+      if mutation.contains(.retryChangesRequest) { takeAlong(&waiting.request) }
       flight = waiting
       statistics.retries += 1
       effects.append(waiting.retryResolves ? .resolve(waiting.request) : .flush(waiting.request))
@@ -84,7 +89,8 @@ extension Instance {
     var bytes = 0
     for task in ready {
       bytes += task.pending!.bytes
-      let delta = task.pending!.take()
+      var delta = task.pending!.take()
+      if mutation.contains(.watermarkNotPersisted) { delta.watermark = nil }
       parts.append(
         FlushRequest.Part(
           partition: task.id, epoch: task.epoch, watermarkBefore: task.pendingWatermark, delta: delta, endOffset: task.endOffset))
@@ -94,10 +100,41 @@ extension Instance {
     let request = FlushRequest(id: flushCount, parts: parts)
     flight = Flight(request: request, bytes: bytes)
     effects.append(.flush(request))
+    if mutation.contains(.acknowledgedBeforeCommit) {
+      effects.append(.acknowledge(Dictionary(uniqueKeysWithValues: parts.map { ($0.partition, $0.delta.to) })))
+    }
+  }
+
+  /// A planted bug.
+  private func takeAlong(_ request: inout FlushRequest) {
+    for p in request.parts.indices {
+      guard let pending = tasks[request.parts[p].partition]?.pending else { continue }
+      for a in plan.aggregates.indices { request.parts[p].delta.aggregates[a].groups += pending.delta.aggregates[a].groups }
+    }
+  }
+
+  /// A planted bug: the events of a flush go with the next one.
+  private func takeBack(_ request: FlushRequest) {
+    for part in request.parts {
+      guard let task = tasks[part.partition], task.epoch == part.epoch, var rest = task.pending else { continue }
+      var pending = PendingDelta(at: part.delta.from, aggregateCount: plan.aggregates.count)
+      pending.append(part.delta)
+      pending.append(rest.take())
+      task.pending = pending
+      task.pendingWatermark = part.watermarkBefore
+    }
   }
 
   func flushFinished(_ id: UInt64, _ outcome: FlushOutcome, _ now: Milliseconds) {
     guard var ended = flight, ended.request.id == id else { return }
+    var outcome = outcome
+    if case .unknown = outcome, !mutation.isEmpty {
+      if mutation.contains(.unknownCommitIsCommitted) { outcome = .committed }
+      if mutation.contains(.unknownCommitIsFailed) {
+        flight = nil
+        return takeBack(ended.request)
+      }
+    }
     switch outcome {
     case .committed:
       flight = nil
@@ -110,15 +147,16 @@ extension Instance {
       }
       effects.append(.acknowledge(offsets))
     case .failed(let reason):
-      ended.retryAt = now + jitter(min(100 << Milliseconds(min(ended.attempts, 6)), 5000))
+      ended.retryAt = now + backoff(ended)
       ended.retryResolves = false
       flight = ended
       if ended.attempts == 0 || ended.attempts % 10 == 0 { effects.append(.say(.warning, "flush \(id) failed, trying again: \(reason)")) }
     case .unknown(let reason):
-      ended.retryAt = now + jitter(100)
+      let isNews = !ended.retryResolves || ended.attempts % 10 == 0
+      ended.retryAt = now + backoff(ended)
       ended.retryResolves = true
       flight = ended
-      effects.append(.say(.warning, "the end of flush \(id) is unknown (\(reason)): reading the offset rows"))
+      if isNews { effects.append(.say(.warning, "the end of flush \(id) is unknown (\(reason)): reading the offset rows")) }
     case .fenced(let partitions):
       flight = nil
       fence(ended.request.parts.filter { partitions.contains($0.partition) })
@@ -133,6 +171,9 @@ extension Instance {
     }
   }
 
+  /// 0.1 s at first, doubled with each attempt up to 5 s; PostgreSQL may be away for hours.
+  private func backoff(_ flight: Flight) -> Milliseconds { jitter(min(100 << Milliseconds(min(flight.attempts, 6)), 5000)) }
+
   private func fence(_ parts: [FlushRequest.Part]) {
     for part in parts {
       let id = part.partition
@@ -142,7 +183,9 @@ extension Instance {
         effects.append(.say(.error, "fenced: \(id) was taken over meanwhile; what was left to flush of an earlier epoch is not written"))
         continue
       }
+      if mutation.contains(.fencedGoesOn) { continue }
       task.phase = .fenced
+      task.fences += 1
       task.drop()
       effects.append(.say(.error, "fenced: \(id) belongs to another instance now (epoch above \(task.epoch.value)); its state is dropped here"))
       effects.append(.journal(.dropped(id, task.epoch)))
@@ -153,6 +196,7 @@ extension Instance {
   /// A flush of the partition is in the store up to `offset`.
   private func settled(_ task: PartitionTask, _ offset: Offset) {
     task.flushed = offset
+    task.fences = 0
     task.unflushedJournalBytes -= task.takenJournalBytes
     task.takenJournalBytes = 0
     effects.append(.journal(.flushed(task.id, task.epoch, offset)))

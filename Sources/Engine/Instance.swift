@@ -17,9 +17,21 @@ public struct InstanceLimits: Sendable {
   public var snapshotAfter = 64 << 20
   /// Records decoded at a time.
   public var batch = 4096
-  /// How long a stopped or fenced partition that is still assigned waits until it is taken over anew.
+  /// How long a stopped partition that is still assigned waits until it is taken over anew.
   public var reacquireAfter: Milliseconds = 30_000
+  /// The same for a fenced one, doubled each time that it is fenced again without a flush in between, up to `reacquireAfter`.
+  /// More than a heartbeat (3 s): a zombie must hear that it has lost the partition before it takes it from its owner.
+  public var reacquireFencedAfter: Milliseconds = 5000
   public init() {}
+
+  /// The budgets of one of `count` instances that share them.
+  public func share(of count: Int) -> InstanceLimits {
+    var share = self
+    share.pendingBytes /= count
+    share.journalBytes /= count
+    share.eagerFlushBytes /= count
+    return share
+  }
 }
 
 /// An instance as a state machine: events in, effects out. It performs no input or output, reads no clock and starts no
@@ -48,8 +60,10 @@ public final class Instance {
   var effects: [Effect] = []
   var dice: UInt64
   public internal(set) var statistics = InstanceStatistics()
-  /// Clock for stage times, monotonic nanoseconds; nil: stages are not timed.
+  /// Nanoseconds of CPU of the thread, for stage times; nil: stages are not timed.
   let stopwatch: (() -> UInt64)?
+  /// Planted bugs: none but in the simulator.
+  package var mutation: Mutation = []
 
   /// A flush under way or waiting to be tried again.
   struct Flight {
@@ -110,7 +124,10 @@ public final class Instance {
   /// Partitions that are assigned, whatever their phase.
   public var partitionCount: Int { tasks.count }
 
-  var pendingBytes: Int { tasks.values.reduce(flight?.bytes ?? 0) { $0 + ($1.pending?.bytes ?? 0) } }
+  /// The next offset that a partition reads; nil: it has no state here.
+  package func nextOffset(of id: PartitionID) -> Offset? { tasks[id]?.state?.processor.nextOffset }
+
+  package var pendingBytes: Int { tasks.values.reduce(flight?.bytes ?? 0) { $0 + ($1.pending?.bytes ?? 0) } }
 
   // MARK: Budget
 
@@ -128,7 +145,7 @@ public final class Instance {
       isPausedForBudget = false
       effects.append(.say(.info, "resumed: \(pending >> 20) MiB wait for PostgreSQL"))
     }
-    let hold = isPausedForBudget || isJournalBlocked
+    let hold = (isPausedForBudget && !mutation.contains(.pauseForgotten)) || isJournalBlocked
     let change = tasks.values.filter { $0.isActive && $0.isPaused != hold }.map(\.id).sorted()
     guard !change.isEmpty else { return }
     for id in change { tasks[id]?.isPaused = hold }
@@ -169,4 +186,15 @@ public struct InstanceStatistics: Sendable {
   public var aggregateNanoseconds: UInt64 = 0
   public var composeNanoseconds: UInt64 = 0
   public init() {}
+
+  public mutating func add(_ other: InstanceStatistics) {
+    events += other.events
+    ledger.add(other.ledger)
+    flushes += other.flushes
+    retries += other.retries
+    fenced += other.fenced
+    decodeNanoseconds += other.decodeNanoseconds
+    aggregateNanoseconds += other.aggregateNanoseconds
+    composeNanoseconds += other.composeNanoseconds
+  }
 }

@@ -33,6 +33,8 @@ final class PartitionTask {
   var isPaused = false
   /// When a stopped or fenced partition is taken over anew.
   var reacquireAt: Milliseconds?
+  /// How often it was fenced since its last flush.
+  var fences = 0
   /// Everything below this is in the store.
   var flushed = Offset(0)
   /// Journal bytes since the last snapshot, and the size of that.

@@ -14,8 +14,8 @@ public struct Rebalance {
   public static let leftOut: Int64 = -1
 
   private var assigning: [PartitionID: Int64?]?
-  /// Assignments that the engine has not heard of: what it says until then answers an earlier one.
-  private var unheard = 0
+  /// Assignments of a partition that its worker has not heard of: what it says until then answers an earlier one.
+  private var unheard: [PartitionID: Int] = [:]
   private var revoking: (all: [PartitionID], waiting: Set<PartitionID>)?
   /// Paused in an assignment that waits: librdkafka forgets the pause of what is not assigned yet.
   private var paused: Set<PartitionID> = []
@@ -24,14 +24,19 @@ public struct Rebalance {
 
   /// The group assigns. An assignment of nothing is complete at once.
   public mutating func assigned(_ partitions: [PartitionID]) -> Answer? {
-    unheard += 1
+    for id in partitions { unheard[id, default: 0] += 1 }
     paused = []
     assigning = Dictionary(uniqueKeysWithValues: partitions.map { ($0, nil) })
     return completeAssignment()
   }
 
-  /// The engine has been told of an assignment; what it says from here on knows of it.
-  public mutating func heard() { unheard -= 1 }
+  /// A worker has been told of an assignment of these; what it says from here on knows of it.
+  public mutating func heard(_ partitions: [PartitionID]) {
+    for id in partitions {
+      let left = (unheard[id] ?? 1) - 1
+      unheard[id] = left > 0 ? left : nil
+    }
+  }
 
   public mutating func revoked(_ partitions: [PartitionID]) -> Answer? {
     revoking = (partitions, Set(partitions))
@@ -46,12 +51,14 @@ public struct Rebalance {
 
   public mutating func start(_ id: PartitionID, _ offset: Int64) -> Answer? {
     guard assigning?[id] != nil else { return .seek(id, offset) }
-    guard unheard == 0 else { return nil }
+    guard unheard[id] == nil else { return nil }
     assigning?[id] = offset
     return completeAssignment()
   }
 
-  public mutating func pause(_ partitions: [PartitionID]) { if unheard == 0 { paused.formUnion(partitions.filter { assigning?[$0] != nil }) } }
+  public mutating func pause(_ partitions: [PartitionID]) {
+    paused.formUnion(partitions.filter { unheard[$0] == nil && assigning?[$0] != nil })
+  }
 
   public mutating func resume(_ partitions: [PartitionID]) { paused.subtract(partitions) }
 
@@ -62,7 +69,7 @@ public struct Rebalance {
   }
 
   public mutating func leaveOut(_ id: PartitionID) -> Answer? {
-    guard unheard == 0, assigning?[id] != nil else { return nil }
+    guard unheard[id] == nil, assigning?[id] != nil else { return nil }
     assigning?[id] = Self.leftOut
     return completeAssignment()
   }

@@ -119,7 +119,7 @@ extension Journal {
         _ = index.takeSuperseded()
       }
     }
-    for id in found {
+    for id in found.sorted() {
       nextSnapshot = max(nextSnapshot, id + 1)
       guard !needed.contains(id) else { continue }
       do {

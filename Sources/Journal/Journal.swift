@@ -110,6 +110,12 @@ public final class Journal {
     }
   }
 
+  /// Whether `directory` holds files of a journal, besides its lock.
+  /// - Throws: `.failed`.
+  public static func isHeld(_ directory: String, storage: any Storage = PosixStorage()) throws(JournalError) -> Bool {
+    try onDisk { () throws(StorageError) in try storage.list(directory).contains { FileName.meaning($0) != nil } }
+  }
+
   /// Deletes the files of the journal in `directory`; others and the lock file stay.
   /// - Throws: `.locked` if a process has it open, `.failed`.
   public static func remove(_ directory: String, storage: any Storage = PosixStorage()) throws(JournalError) {

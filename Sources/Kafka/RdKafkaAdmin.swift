@@ -28,34 +28,3 @@ public enum Admin {
     }
   }
 }
-
-/// librdkafka's mock cluster as a broker for development: in memory, on loopback, gone with its process.
-/// It keeps the newest 5 MB or 100,000 messages of a partition and forgets the rest.
-public final class DevelopmentBroker {
-  private let handle: RdKafkaHandle
-  private let cluster: OpaquePointer
-  public let bootstrapServers: String
-
-  /// - Parameter partitions: of topics that are made by being used.
-  public init(brokers: Int32 = 1, partitions: Int32 = 4) throws {
-    handle = try RdKafkaHandle(RD_KAFKA_PRODUCER, KafkaSettings(bootstrapServers: ""), defaults: [("client.id", "tidemark-broker")])
-    guard let cluster = rd_kafka_mock_cluster_new(handle.raw, brokers) else {
-      throw KafkaError(code: .other, message: "the development broker cannot be made")
-    }
-    self.cluster = cluster
-    rd_kafka_mock_topic_create(cluster, "__tidemark_unused", 1, 1)
-    bootstrapServers = String(cString: rd_kafka_mock_cluster_bootstraps(cluster))
-    defaultPartitions = partitions
-  }
-  private let defaultPartitions: Int32
-
-  deinit { rd_kafka_mock_cluster_destroy(cluster) }
-
-  /// Makes a topic, with the broker's own number of partitions unless told otherwise.
-  public func createTopic(_ name: String, partitions: Int32? = nil) throws {
-    let code = rd_kafka_mock_topic_create(cluster, name, partitions ?? defaultPartitions, 1)
-    guard code == RD_KAFKA_RESP_ERR_NO_ERROR || code == RD_KAFKA_RESP_ERR_TOPIC_ALREADY_EXISTS else {
-      throw KafkaError(code: .other, message: "topic \(name): \(RdKafkaHandle.text(code))")
-    }
-  }
-}

@@ -18,6 +18,7 @@ public final class EphemeralPostgres: @unchecked Sendable {
   private let binaries: String
   private let durable: Bool
   private let keepsDirectory: Bool
+  private let parameters: [String]
 
   /// A libpq connection string of the superuser.
   public var target: String { target(database: "postgres", user: "postgres") }
@@ -27,7 +28,9 @@ public final class EphemeralPostgres: @unchecked Sendable {
   /// - Parameters:
   ///   - durable: whether it survives a crash of the machine; its own crash it always survives.
   ///   - keepingDirectory: where its files are to be, and stay; nil: a temporary directory.
-  public init(durable: Bool = false, keepingDirectory: URL? = nil) throws {
+  ///   - parameters: more of the server's, `name=value`.
+  public init(durable: Bool = false, keepingDirectory: URL? = nil, parameters: [String] = []) throws {
+    self.parameters = parameters
     binaries = try Self.findBinaries()
     self.durable = durable
     keepsDirectory = keepingDirectory != nil
@@ -57,7 +60,7 @@ public final class EphemeralPostgres: @unchecked Sendable {
       let settings = [
         "-p", "\(port)", "-h", "127.0.0.1", "-k", directory.path, "-c", "fsync=\(durable ? "on" : "off")", "-c", "max_connections=60",
         "-c", "log_min_messages=warning", "-c", "shared_buffers=64MB", "-c", "max_wal_size=512MB",
-      ]
+      ] + parameters.flatMap { ["-c", $0] }
       // The server's keeper ends it when this process is gone, however that came about: its standard input closes.
       let keeper = """
         "$0" "$@" >> '\(directory.path)/log' 2>&1 < /dev/null & server=$!; cat > /dev/null; kill -INT $server 2> /dev/null; wait $server

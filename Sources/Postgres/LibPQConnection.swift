@@ -15,14 +15,16 @@ public final class Connection {
   /// - Parameters:
   ///   - target: a libpq connection string or URI; what it does not name comes from the `PG*` variables.
   ///   - applicationName: shown in `pg_stat_activity`.
+  ///   - login: as whom, whatever the target says.
   /// - Throws: `unreachable`, or `refused` with the server's words; passwords are in neither.
-  public init(_ target: String, applicationName: String, connectTimeout seconds: Int = 10) throws(PostgresError) {
+  public init(_ target: String, applicationName: String, connectTimeout seconds: Int = 10, login: Login? = nil) throws(PostgresError) {
     // In this order: what stands before `dbname` is a default that the target may override.
-    let parameters: [(String, String)] = [
+    var parameters: [(String, String)] = [
       ("connect_timeout", String(seconds)), ("fallback_application_name", applicationName), ("client_encoding", "UTF8"),
       ("keepalives_idle", "10"), ("keepalives_interval", "5"), ("keepalives_count", "3"), ("tcp_user_timeout", "30000"),
       ("dbname", target),
     ]
+    if let login { parameters += [("user", login.name), ("password", login.password)] }
     let made = Self.withStrings(parameters.map(\.0)) { keys in
       Self.withStrings(parameters.map(\.1)) { values in PQconnectdbParams(keys, values, 1) }
     }
@@ -117,7 +119,7 @@ public final class Connection {
 
   // MARK: Waiting
 
-  private func run(_ send: (OpaquePointer) -> Int32) throws(PostgresError) -> Rows {
+  func run(_ send: (OpaquePointer) -> Int32, copied: (UnsafeRawBufferPointer) -> Void = { _ in }) throws(PostgresError) -> Rows {
     guard isUsable else { throw PostgresError(.connectionLost, message: "the connection is closed") }
     let end = Self.now() + Int64(deadline)
     guard send(raw) == 1 else { throw lost() }
@@ -133,6 +135,9 @@ public final class Connection {
       guard let result = PQgetResult(raw) else { break }
       switch PQresultStatus(result) {
       case PGRES_COMMAND_OK, PGRES_TUPLES_OK, PGRES_EMPTY_QUERY: last = Rows(result)
+      case PGRES_COPY_OUT:
+        PQclear(result)
+        try drainCopy(until: end, copied)
       default:
         if failure == nil { failure = Self.error(of: result) }
         PQclear(result)

@@ -6,22 +6,23 @@ import Kafka
 import Synchronization
 import Warehouse
 
-/// Runs one instance of one topology: the thread that calls `run` polls Kafka and waits for nothing else; one thread folds
-/// and journals, one talks to PostgreSQL.
+/// Runs one instance of one topology: the thread that calls `run` polls Kafka and waits for nothing else; each worker has a
+/// thread that folds and journals its own partitions, and one that talks to PostgreSQL for it.
 ///
-///     Kafka ──► poll ──records──► worker ──flush──► store ──► PostgreSQL
-///                ▲                  │  ▲               │
-///                └─ assign, pause ──┘  └── outcomes ───┘
+///     Kafka ──► poll ──records──► worker 1 … n ──flush──► store 1 … n ──► PostgreSQL
+///                ▲                   │   ▲                     │
+///                └── assign, pause ──┘   └───── outcomes ──────┘
 public final class InstanceRunner: Sendable {
   private let settings: RunSettings
   private let say: @Sendable (Severity, String) -> Void
-  private let shared = SharedStatus()
+  private let shared: SharedStatus
   private let shouldDrain = Atomic<Bool>(false)
 
   /// - Parameter say: takes messages from any thread.
   public init(_ settings: RunSettings, say: @escaping @Sendable (Severity, String) -> Void) {
     self.settings = settings
     self.say = say
+    shared = SharedStatus(workers: settings.workers)
   }
 
   /// From any thread.
@@ -36,9 +37,11 @@ public final class InstanceRunner: Sendable {
 
   /// Runs until `drain`, or until caught up where that was asked for.
   public func run() throws(RunError) {
-    let warehouse = Warehouse(target: settings.postgres, instance: settings.instance, plan: settings.plan)
-    guard let seed = try open(warehouse) else { return }
-    let journal = try openJournal(seed)
+    let warehouses = (0..<settings.workers).map { _ in
+      Warehouse(target: settings.postgres, instance: settings.instance, plan: settings.plan)
+    }
+    guard let seed = try open(warehouses[0]) else { return }
+    let journals = try openJournals(seed)
     let consumer: Consumer
     let goal: CatchUpGoal?
     do {
@@ -57,28 +60,72 @@ public final class InstanceRunner: Sendable {
     }
     if settings.untilCaughtUp, goal == nil { return }
 
-    let toWorker = Mailbox<WorkerMessage>(), toStore = Mailbox<StoreRequest>(), toPoller = Mailbox<ConsumerCommand>()
-    // Each loop is made here and belongs to its thread from then on.
+    let workers = Workers((0..<settings.workers).map { _ in Mailbox<WorkerMessage>() })
+    let toPoller = Mailbox<ConsumerCommand>()
+    let threads = (0..<settings.workers).map { number in
+      start(number, warehouses[number], journals[number], seed, consumer.metadata, workers, toPoller, goal: number == 0 ? goal : nil)
+    }
+    var poll = PollLoop(consumer: consumer, workers: workers, commands: toPoller, mostWaiting: Self.mostWaiting, shared: shared, say: say)
+    let failure = poll.run { shouldDrain.load(ordering: .relaxed) }
+    // Orders given before the end are carried out: releases, the journals' last syncs.
+    for thread in threads { thread.end() }
+    awaitStores(threads)
+    leave(Unshared(consumer))
+    if let failure { throw failure }
+  }
+
+  /// A worker's thread and its store's.
+  private struct WorkerThreads {
+    let inbox: Mailbox<WorkerMessage>
+    let requests: Mailbox<StoreRequest>
+    let worker: Worker
+    let store: Worker
+
+    /// Ends the worker; the store still has its last requests.
+    func end() {
+      inbox.close()
+      worker.join()
+      requests.close()
+    }
+  }
+
+  /// How long leaving the group may take: librdkafka gives its last request 5 s, but waits for the answers to others, too.
+  private static let longestLeave: Milliseconds = 8000
+
+  /// Leaves the group. Where Kafka does not answer, the group finds out by itself that this member is gone.
+  private func leave(_ consumer: Unshared<Consumer>) {
+    let leaving = Worker(name: "leave") { consumer.value.close() }
+    if !leaving.join(within: Double(Self.longestLeave) / 1000) { say(.warning, "Kafka does not answer: ended without leaving the group") }
+  }
+
+  /// How long PostgreSQL may take for what only tidies (owners, chunks). What had to be flushed has had its time before.
+  private static let lastRequests: Milliseconds = 5000
+
+  /// A store whose PostgreSQL does not answer is left behind, to end with the process: whatever it was doing is either in
+  /// PostgreSQL or not, and the next owner reads which.
+  private func awaitStores(_ threads: [WorkerThreads]) {
+    let end = Clock.milliseconds() + Self.lastRequests
+    let isLate = threads.count { !$0.store.join(within: Double(max(0, end - Clock.milliseconds())) / 1000) } > 0
+    if isLate { say(.warning, "PostgreSQL does not answer: ended without telling it which partitions were given back") }
+  }
+
+  /// Starts a worker. Its loops are made here and belong to their threads from then on.
+  private func start(
+    _ number: Int, _ warehouse: Warehouse, _ journal: Journal?, _ seed: UInt64, _ metadata: ClusterMetadata, _ workers: Workers,
+    _ toPoller: Mailbox<ConsumerCommand>, goal: CatchUpGoal?
+  ) -> WorkerThreads {
+    let inbox = workers[number], requests = Mailbox<StoreRequest>()
     let store = Unshared(
-      StoreLoop(
-        warehouse: warehouse, metadata: consumer.metadata, requests: toStore, worker: toWorker, shared: shared, say: say, goal: goal))
+      StoreLoop(warehouse: warehouse, metadata: metadata, requests: requests, worker: inbox, shared: shared, say: say, goal: goal, workers: workers))
     let instance = Instance(
-      plan: settings.plan, seed: seed, limits: settings.limits, dice: UInt64.random(in: .min ... .max), stopwatch: { Clock.nanoseconds() })
+      plan: settings.plan, seed: seed, limits: settings.limits.share(of: settings.workers), dice: UInt64.random(in: .min ... .max),
+      stopwatch: { Clock.threadNanoseconds() })
     let worker = Unshared(
       WorkerLoop(
-        instance: instance, journal: journal, inbox: toWorker, store: toStore, poller: toPoller, shared: shared,
+        number: number, instance: instance, journal: journal, inbox: inbox, store: requests, poller: toPoller, shared: shared,
         endsOnAlert: settings.untilCaughtUp, say: say))
-    let storeThread = Worker(name: "store") { store.value.run() }
-    let workerThread = Worker(name: "worker") { worker.value.run() }
-    var poll = PollLoop(consumer: consumer, worker: toWorker, commands: toPoller, mostWaiting: Self.mostWaiting, shared: shared, say: say)
-    let failure = poll.run { shouldDrain.load(ordering: .relaxed) }
-    // Orders given before the end are carried out: releases, the journal's last sync.
-    toWorker.close()
-    workerThread.join()
-    toStore.close()
-    storeThread.join()
-    consumer.close()
-    if let failure { throw failure }
+    return WorkerThreads(
+      inbox: inbox, requests: requests, worker: Worker(name: "worker") { worker.value.run() }, store: Worker(name: "store") { store.value.run() })
   }
 
   /// Waits for PostgreSQL with patience. nil: told to drain meanwhile.
@@ -97,9 +144,28 @@ public final class InstanceRunner: Sendable {
     }
   }
 
-  private func openJournal(_ seed: UInt64) throws(RunError) -> Journal? {
-    guard settings.journal.isOn else { return nil }
-    let directory = "\(settings.dataDirectory)/\(settings.plan.topology)"
+  /// A journal for each worker. Those of another number of workers hold other partitions together: they are thrown away.
+  private func openJournals(_ seed: UInt64) throws(RunError) -> [Journal?] {
+    guard settings.journal.isOn else { return Array(repeating: nil, count: settings.workers) }
+    let base = "\(settings.dataDirectory)/\(settings.plan.topology)"
+    let names = (1...settings.workers).map { "\($0)-of-\(settings.workers)" }
+    var journals: [Journal?] = []
+    // Opened first: two processes with different numbers of workers find each other's locks.
+    for name in names { journals.append(try openJournal("\(base)/\(name)", seed)) }
+    do throws(JournalError) {
+      let found = (try? PosixStorage().list(base)) ?? []
+      for other in found.sorted() where !names.contains(other) && other.wholeMatch(of: /[0-9]+-of-[0-9]+/) != nil {
+        guard try Journal.isHeld("\(base)/\(other)") else { continue }
+        say(.warning, "the journal in \(base)/\(other) is that of another number of workers: it is thrown away")
+        try Journal.remove("\(base)/\(other)")
+      }
+    } catch {
+      throw RunError(.refused, "\(error)\(error.kind == .locked ? ": use another --data-dir" : "")")
+    }
+    return journals
+  }
+
+  private func openJournal(_ directory: String, _ seed: UInt64) throws(RunError) -> Journal {
     var options = JournalOptions(segmentBytes: settings.journal.segmentBytes)
     switch settings.journal.sync {
     case .always: options.sync = .always

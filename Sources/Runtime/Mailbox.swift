@@ -71,4 +71,13 @@ final class Worker: @unchecked Sendable {
   }
 
   func join() { condition.withLock { while !isDone { condition.wait() } } }
+
+  /// Waits up to `seconds`; whether it has ended.
+  func join(within seconds: Double) -> Bool {
+    condition.withLock {
+      let deadline = Date(timeIntervalSinceNow: seconds)
+      while !isDone { if !condition.wait(until: deadline) { break } }
+      return isDone
+    }
+  }
 }

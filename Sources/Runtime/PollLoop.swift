@@ -2,113 +2,122 @@ import Aggregation
 import Engine
 import Kafka
 
-/// The thread that polls librdkafka. It waits for messages and, for moments, for the worker to have room; never for
+/// The thread that polls librdkafka. It waits for messages and, for moments, for the workers to have room; never for
 /// PostgreSQL or the disk.
 struct PollLoop {
   let consumer: Consumer
-  let worker: Mailbox<WorkerMessage>
+  let workers: Workers
   let commands: Mailbox<ConsumerCommand>
   let mostWaiting: Int
   let shared: SharedStatus
   let say: @Sendable (Severity, String) -> Void
   private var rebalance = Rebalance()
   private var isOver = false
+  private var drained = 0
   private var failure: RunError?
   /// A drain's last flush may not come: then the run ends without it.
   private static let longestDrain: Milliseconds = 30_000
 
   init(
-    consumer: Consumer, worker: Mailbox<WorkerMessage>, commands: Mailbox<ConsumerCommand>, mostWaiting: Int, shared: SharedStatus,
+    consumer: Consumer, workers: Workers, commands: Mailbox<ConsumerCommand>, mostWaiting: Int, shared: SharedStatus,
     say: @escaping @Sendable (Severity, String) -> Void
   ) {
     self.consumer = consumer
-    self.worker = worker
+    self.workers = workers
     self.commands = commands
     self.mostWaiting = mostWaiting
     self.shared = shared
     self.say = say
   }
 
-  /// Polls until the worker has drained, or failed.
+  /// Polls until all workers have drained, or one has failed.
   mutating func run(shouldDrain: () -> Bool) -> RunError? {
     var drainBy: Milliseconds?
     while !isOver {
       if drainBy == nil, shouldDrain() {
         say(.info, "draining: flushing, giving partitions back")
         drainBy = Clock.milliseconds() + Self.longestDrain
-        worker.post(.drain)
+        workers.drain()
       }
       if let drainBy, Clock.milliseconds() > drainBy {
         say(.warning, "the drain took too long: what is not flushed will be read again")
         break
       }
       let events = consumer.poll(timeout: 20)
-      for event in events {
-        note(event)
-        worker.post(.consumer(event))
-      }
+      for event in events { take(event) }
       carryOut()
-      if !events.isEmpty { worker.awaitRoom(depth: mostWaiting, waiting: 0.1) }
+      if !events.isEmpty { workers.awaitRoom(depth: mostWaiting, waiting: 0.1) }
       // Still no room (a disk that hangs): commands are served between waits, and librdkafka is polled once a minute, before
       // it takes this instance for dead.
       let patience = Clock.milliseconds() + 60_000
-      while worker.depth > mostWaiting * 2, !isOver, Clock.milliseconds() < patience {
+      while workers.depth > mostWaiting * 2, !isOver, Clock.milliseconds() < patience {
         carryOut()
-        worker.awaitRoom(depth: mostWaiting, waiting: 0.1)
+        workers.awaitRoom(depth: mostWaiting, waiting: 0.1)
       }
     }
     shared.noteThread("poll")
     return failure
   }
 
-  private mutating func note(_ event: ConsumerEvent) {
+  /// Hands an event to the workers whose partitions it concerns. What concerns none is said here.
+  private mutating func take(_ event: ConsumerEvent) {
     switch event {
-    case .assigned(let partitions): answer(rebalance.assigned(partitions.map(PartitionID.init)))
-    case .revoked(let partitions): answer(rebalance.revoked(partitions.map(PartitionID.init)))
-    case .lost(let partitions): rebalance.lost(partitions.map(PartitionID.init))
-    default: break
+    case .assigned(let partitions):
+      answer(rebalance.assigned(partitions.map(PartitionID.init)))
+      workers.post(partitions) { .assigned($0) }
+    case .revoked(let partitions):
+      answer(rebalance.revoked(partitions.map(PartitionID.init)))
+      workers.post(partitions) { .revoked($0) }
+    case .lost(let partitions):
+      rebalance.lost(partitions.map(PartitionID.init))
+      workers.post(partitions) { .lost($0) }
+    case .records(let set): workers[set.at].post(.consumer(event))
+    case .endOfPartition(let at, _), .offsetOutOfRange(let at, _): workers[at].post(.consumer(event))
+    case .topicMissing(let topic): say(.warning, "topic \(topic) does not exist yet: waiting for it")
+    case .error(let text): say(.warning, "Kafka: \(text)")
+    case .fatal(let text): perform([.end(.refused("Kafka: \(text)"))])
     }
   }
+
+  private mutating func answer(_ answer: Rebalance.Answer?) { perform(rebalance.calls(for: answer)) }
 
   private mutating func carryOut() {
     for command in commands.takeAll(waiting: 0) ?? [] {
-      switch command {
-      case .heard: rebalance.heard()
-      case .start(let id, let offset): answer(rebalance.start(id, offset.value))
-      case .leaveOut(let id): answer(rebalance.leaveOut(id))
-      case .release(let id): answer(rebalance.release(id))
-      case .pause(let ids):
-        rebalance.pause(ids)
-        consumer.pause(ids.map(TopicPartition.init))
-      case .resume(let ids):
-        rebalance.resume(ids)
-        consumer.resume(ids.map(TopicPartition.init))
-      case .acknowledge(let offsets): consumer.acknowledge(offsets.map { (TopicPartition($0.key), offset: $0.value.value) })
-      case .drained: isOver = true
-      case .failed(let error):
-        failure = error
-        isOver = true
+      if case .drained = command {
+        drained += 1
+        guard drained == workers.count else { continue }
       }
+      perform(rebalance.calls(for: command))
     }
   }
 
-  private mutating func answer(_ answer: Rebalance.Answer?) {
-    do {
-      switch answer {
-      case nil: break
-      case .assign(let partitions):
-        // Left-out partitions are assigned and paused, so that they can be started later without another rebalance.
-        try consumer.assign(partitions.map { (TopicPartition($0.key), offset: max(0, $0.value)) })
-        let paused = partitions.filter { $0.value == Rebalance.leftOut }.map(\.key) + rebalance.takePaused().filter { partitions[$0] != nil }
-        if !paused.isEmpty { consumer.pause(paused.map(TopicPartition.init)) }
-      case .unassign(let partitions): consumer.unassign(partitions.map(TopicPartition.init))
-      case .seek(let id, let offset):
-        try consumer.seek(TopicPartition(id), to: offset)
-        consumer.resume([TopicPartition(id)])
-      }
-    } catch {
+  private mutating func perform(_ calls: [ConsumerCall]) {
+    do { for call in calls { try perform(call) } } catch {
       // The group changed its mind between the question and the answer: the next callback says how.
       say(.warning, "\(error)")
+    }
+  }
+
+  private mutating func perform(_ call: ConsumerCall) throws {
+    switch call {
+    case .assign(let partitions): try consumer.assign(partitions.map { (TopicPartition($0.key), offset: $0.value) })
+    case .unassign(let partitions): consumer.unassign(partitions.map(TopicPartition.init))
+    case .pause(let partitions): consumer.pause(partitions.map(TopicPartition.init))
+    case .resume(let partitions): consumer.resume(partitions.map(TopicPartition.init))
+    case .seek(let id, let offset): try consumer.seek(TopicPartition(id), to: offset)
+    case .acknowledge(let offsets): consumer.acknowledge(offsets.map { (TopicPartition($0.key), offset: $0.value.value) })
+    case .end(let reason):
+      isOver = true
+      failure = reason.map(RunError.init)
+    }
+  }
+}
+
+extension RunError {
+  init(_ end: RunEnd) {
+    switch end {
+    case .refused(let message): self.init(.refused, message)
+    case .again(let message): self.init(.again, message)
     }
   }
 }

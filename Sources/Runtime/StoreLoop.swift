@@ -3,16 +3,6 @@ import Engine
 import Kafka
 import Warehouse
 
-/// What the store's thread is asked for.
-enum StoreRequest {
-  case acquire([PartitionID])
-  case flush(FlushRequest)
-  case resolve(FlushRequest)
-  case release(PartitionID, Epoch)
-  case compact(PartitionID, Epoch)
-  case alert(PartitionID, kind: String, String)
-}
-
 /// The thread that talks to PostgreSQL, one request at a time, in the order of asking. It alone waits for it.
 struct StoreLoop {
   let warehouse: Warehouse
@@ -21,8 +11,10 @@ struct StoreLoop {
   let worker: Mailbox<WorkerMessage>
   let shared: SharedStatus
   let say: @Sendable (Severity, String) -> Void
-  /// End offsets to reach before the run ends by itself; nil: it goes on.
+  /// End offsets to reach before the run ends by itself; nil: it goes on, or another worker's thread looks after it.
   var goal: CatchUpGoal?
+  /// Reaching the goal drains them all.
+  let workers: Workers
 
   /// Runs until the mailbox is closed.
   mutating func run() {
@@ -54,7 +46,8 @@ struct StoreLoop {
       return true
     case .release(let id, let epoch): attempt { () throws(WarehouseError) in try warehouse.release(id, epoch) }
     case .compact(let id, let epoch): attempt { () throws(WarehouseError) in try warehouse.compact(id, epoch) }
-    case .alert(let id, let kind, let message): attempt { () throws(WarehouseError) in try warehouse.alert(id, kind: kind, message) }
+    case .alert(let id, let epoch, let kind, let message):
+      attempt { () throws(WarehouseError) in try warehouse.alert(id, epoch, kind: kind, message) }
     }
     return false
   }
@@ -80,7 +73,7 @@ struct StoreLoop {
   private mutating func checkGoal() {
     guard let offsets = try? warehouse.progress(), goal?.isReached(offsets) == true else { return }
     goal = nil
-    worker.post(.drain)
+    workers.drain()
   }
 }
 

@@ -13,42 +13,34 @@ enum WorkerMessage {
   case drain
 }
 
-/// What the polling thread is to tell librdkafka.
-enum ConsumerCommand {
-  /// What follows knows of the assignment.
-  case heard
-  case start(PartitionID, Offset)
-  case leaveOut(PartitionID)
-  case release(PartitionID)
-  case pause([PartitionID])
-  case resume([PartitionID])
-  case acknowledge([PartitionID: Offset])
-  case drained
-  case failed(RunError)
-}
-
-/// The thread that owns the partitions: it folds their events, writes the journal, and hands everything else on.
+/// A thread that owns partitions: it folds their events, writes their journal, and hands everything else on. It shares
+/// nothing with the other workers of its instance.
 struct WorkerLoop {
+  let number: Int
   let instance: Instance
   let inbox: Mailbox<WorkerMessage>
   let store: Mailbox<StoreRequest>
   let poller: Mailbox<ConsumerCommand>
   let shared: SharedStatus
   let say: @Sendable (Severity, String) -> Void
-  /// A run that is to end when all is consumed ends when a partition is stopped.
-  let endsOnAlert: Bool
 
-  private var writer: JournalWriter
+  private let worker: InstanceWorker
   private var hasRecords = false
   private var lastTick: Milliseconds = 0
 
   init(
-    instance: Instance, journal: Journal?, inbox: Mailbox<WorkerMessage>, store: Mailbox<StoreRequest>, poller: Mailbox<ConsumerCommand>,
+    number: Int, instance: Instance, journal: Journal?, inbox: Mailbox<WorkerMessage>, store: Mailbox<StoreRequest>, poller: Mailbox<ConsumerCommand>,
     shared: SharedStatus, endsOnAlert: Bool, say: @escaping @Sendable (Severity, String) -> Void
   ) {
+    self.number = number
     self.instance = instance
-    self.endsOnAlert = endsOnAlert
-    writer = JournalWriter(journal)
+    worker = InstanceWorker(instance: instance, journal: journal, endsOnAlert: endsOnAlert, stopwatch: { Clock.threadNanoseconds() }) { order in
+      switch order {
+      case .store(let request): store.post(request)
+      case .poller(let command): poller.post(command)
+      case .say(let severity, let text): say(severity, text)
+      }
+    }
     self.inbox = inbox
     self.store = store
     self.poller = poller
@@ -66,7 +58,7 @@ struct WorkerLoop {
       tick()
     }
     publish()
-    do { try writer.journal?.close() } catch { say(.warning, "\(error)") }
+    do { try worker.writer.journal?.close() } catch { say(.warning, "\(error)") }
     shared.noteThread("worker")
   }
 
@@ -74,32 +66,28 @@ struct WorkerLoop {
     let now = Clock.milliseconds()
     guard now - lastTick >= 10 else { return }
     lastTick = now
-    perform(instance.handle(.tick, now: now))
-    tendJournal(now)
+    worker.tick(now: now)
     publish()
   }
 
   private func publish() {
-    let statistics = instance.statistics
-    let partitions = instance.partitionCount
-    shared.update {
-      $0.statistics = statistics
-      $0.partitions = partitions
-    }
+    shared.publish(
+      WorkerStatus(
+        statistics: instance.statistics, partitions: instance.partitionCount, journalNanoseconds: worker.journalNanoseconds,
+        journalBytes: worker.writer.journal?.bytesOnDisk ?? 0), of: number)
   }
 
   private mutating func handle(_ message: WorkerMessage) {
     let now = Clock.milliseconds()
     switch message {
     case .consumer(let event): handle(event, now)
-    case .acquired(let partitions):
-      for partition in partitions { perform(instance.handle(.acquired(partition, local: recovered(partition.partition)), now: now)) }
-    case .acquireFailed(let partitions, let reason): perform(instance.handle(.acquireFailed(partitions, reason), now: now))
-    case .acquireRefused(let partition, let reason): perform(instance.handle(.acquireRefused(partition, reason), now: now))
+    case .acquired(let partitions): worker.acquired(partitions, now: now)
+    case .acquireFailed(let partitions, let reason): worker.handle(.acquireFailed(partitions, reason), now: now)
+    case .acquireRefused(let partition, let reason): worker.handle(.acquireRefused(partition, reason), now: now)
     case .flushFinished(let id, let outcome):
       if outcome == .committed { shared.update { $0.lastCommit = Clock.nanoseconds() } }
-      perform(instance.handle(.flushFinished(id, outcome), now: now))
-    case .drain: perform(instance.handle(.drain, now: now))
+      worker.handle(.flushFinished(id, outcome), now: now)
+    case .drain: worker.handle(.drain, now: now)
     }
   }
 
@@ -108,98 +96,19 @@ struct WorkerLoop {
     case .records(let set):
       if !hasRecords {
         hasRecords = true
-        shared.update { $0.firstRecords = Clock.nanoseconds() }
+        let now = Clock.nanoseconds()
+        shared.update { if $0.firstRecords == 0 { $0.firstRecords = now } }
       }
       let records = Records(
         count: set.count, payloads: set.payloads, payloadLengths: set.payloadLengths, keys: set.keys, keyLengths: set.keyLengths,
         offsets: set.offsets, timestamps: set.timestamps)
-      perform(withExtendedLifetime(set) { instance.handle(.records(PartitionID(set.at), records), now: now) })
-    case .endOfPartition(let at, let offset): perform(instance.handle(.endOfPartition(PartitionID(at), Offset(offset)), now: now))
-    case .assigned(let partitions):
-      poller.post(.heard)
-      perform(instance.handle(.assigned(partitions.map(PartitionID.init)), now: now))
-    case .revoked(let partitions): perform(instance.handle(.revoked(partitions.map(PartitionID.init)), now: now))
-    case .lost(let partitions): perform(instance.handle(.lost(partitions.map(PartitionID.init)), now: now))
-    case .offsetOutOfRange(let at, let reason): perform(instance.handle(.offsetOutOfRange(PartitionID(at), reason), now: now))
-    case .topicMissing(let topic): say(.warning, "topic \(topic) does not exist yet: waiting for it")
-    case .error(let text): say(.warning, "Kafka: \(text)")
-    case .fatal(let text): poller.post(.failed(RunError(.refused, "Kafka: \(text)")))
-    }
-  }
-
-  private func recovered(_ id: PartitionID) -> LocalState? {
-    let (state, warning) = writer.recover(id)
-    if let warning { say(.warning, warning) }
-    return state
-  }
-
-  /// Performs effects in order. The journal is given what it is to hold before anything else learns of it: a flush takes
-  /// only what the journal has been given.
-  private mutating func perform(_ effects: [Effect]) {
-    var trouble: JournalWriter.Trouble?
-    for effect in effects {
-      if case .journal(let entry) = effect {
-        writer.note(entry)
-        continue
-      }
-      trouble = writeJournal() ?? trouble
-      switch effect {
-      case .acquire(let partitions): store.post(.acquire(partitions))
-      case .start(let id, let offset), .seek(let id, let offset): poller.post(.start(id, offset))
-      case .leaveOut(let id): poller.post(.leaveOut(id))
-      case .release(let id, let epoch):
-        if let epoch { store.post(.release(id, epoch)) }
-        poller.post(.release(id))
-      case .journal: break
-      case .flush(let request): store.post(.flush(request))
-      case .resolve(let request): store.post(.resolve(request))
-      case .pause(let ids): poller.post(.pause(ids))
-      case .resume(let ids): poller.post(.resume(ids))
-      case .acknowledge(let offsets): poller.post(.acknowledge(offsets))
-      case .compact(let id, let epoch): store.post(.compact(id, epoch))
-      case .say(let severity, let text): say(severity, text)
-      case .alert(let id, let kind, let stops, let text):
-        say(stops ? .error : .warning, text)
-        store.post(.alert(id, kind: kind, text))
-        // The goal cannot be reached any more.
-        if endsOnAlert, stops { poller.post(.failed(RunError(.refused, text))) }
-      case .fail(let reason): poller.post(.failed(RunError(.refused, reason)))
-      case .drained: poller.post(.drained)
-      }
-    }
-    trouble = writeJournal() ?? trouble
-    // What these effects start or resume comes before the pause that the trouble asks for.
-    if let trouble { blocked(by: trouble) }
-  }
-
-  // MARK: Journal
-
-  /// Writes what the effects so far gave.
-  private mutating func writeJournal() -> JournalWriter.Trouble? {
-    guard writer.canWrite else { return nil }
-    let begin = Clock.nanoseconds()
-    defer { shared.update { $0.journalNanoseconds += Clock.nanoseconds() - begin } }
-    return writer.write(now: Clock.milliseconds())
-  }
-
-  /// A full disk is waited for: partitions pause, so that few entries wait. A failing disk ends the run.
-  private mutating func blocked(by trouble: JournalWriter.Trouble) {
-    switch trouble {
-    case .full(let reason): perform(instance.handle(.journalBlocked(reason), now: Clock.milliseconds()))
-    case .failed(let reason): poller.post(.failed(RunError(.again, reason)))
-    }
-  }
-
-  private mutating func tendJournal(_ now: Milliseconds) {
-    guard let journal = writer.journal else { return }
-    let begin = Clock.nanoseconds()
-    let (isReady, trouble) = writer.tend(now: now)
-    if isReady { perform(instance.handle(.journalReady, now: now)) }
-    if let trouble { blocked(by: trouble) }
-    for line in journal.takeWarnings() { say(.warning, "journal: \(line)") }
-    shared.update {
-      $0.journalNanoseconds += Clock.nanoseconds() - begin
-      $0.journalBytes = journal.bytesOnDisk
+      withExtendedLifetime(set) { worker.handle(.records(PartitionID(set.at), records), now: now) }
+    case .endOfPartition(let at, let offset): worker.handle(.endOfPartition(PartitionID(at), Offset(offset)), now: now)
+    case .assigned(let partitions): worker.handle(.assigned(partitions.map(PartitionID.init)), now: now)
+    case .revoked(let partitions): worker.handle(.revoked(partitions.map(PartitionID.init)), now: now)
+    case .lost(let partitions): worker.handle(.lost(partitions.map(PartitionID.init)), now: now)
+    case .offsetOutOfRange(let at, let reason): worker.handle(.offsetOutOfRange(PartitionID(at), reason), now: now)
+    case .topicMissing, .error, .fatal: preconditionFailure("what concerns no partition stays with the polling thread")
     }
   }
 }

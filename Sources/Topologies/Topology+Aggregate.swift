@@ -103,17 +103,4 @@ extension Topology {
       }
     }
   }
-
-  /// `access:` of an aggregate, as the file says it; what it means is decided where policies are generated.
-  public struct Access: Sendable, Equatable {
-    /// The `by` field that decides who sees which row.
-    public let by: String?
-    /// Tiers that see every row.
-    public let tiers: [String]
-
-    public init(by: String?, tiers: [String]) {
-      self.by = by
-      self.tiers = tiers
-    }
-  }
 }

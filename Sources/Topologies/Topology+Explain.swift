@@ -85,7 +85,7 @@ extension Topology {
       text.row(
         "groups", "at most \(grouped(aggregate.maxGroups)) a window and partition, what is more goes to \(overflowKey)")
     }
-    text.row("access", words(aggregate.access))
+    text.row("access", accessWords(aggregate))
     if let found = reconciliations.first(where: { $0.aggregate == aggregate.name }) {
       text.row("reconciled", "against \(found.against.rawValue), tolerance \(found.tolerance)")
     }
@@ -127,12 +127,6 @@ extension Topology {
     let name = Self.sqlName(measure.name)
     guard case .average(let field) = measure.kind else { return [[name, measure.text]] }
     return [["\(name)_sum", "sum \(field)"], ["\(name)_count", "values of \(field)"], [name, "\(name)_sum / \(name)_count"]]
-  }
-
-  private func words(_ access: Access?) -> [String] {
-    guard let access else { return ["none: the file gives nobody access"] }
-    let rows = access.by.map { ["rows by \($0)"] } ?? []
-    return rows + (access.tiers.isEmpty ? [] : ["every row for \(access.tiers.joined(separator: ", "))"])
   }
 
   // MARK: State

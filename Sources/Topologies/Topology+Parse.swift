@@ -76,6 +76,7 @@ extension Topology {
         }
       }
     }
+    problems += accessProblems(topologies)
     if !problems.isEmpty { throw TopologyErrors(problems) }
   }
 

@@ -26,12 +26,16 @@ public struct Topology: Sendable, Equatable {
   public let maxFutureSkew: TimeSpan
   /// nil: events are not deduplicated. Never without `idPath`.
   public let deduplicateWithin: TimeSpan?
+  /// Kinds of readers: the standard ones, then the file's own.
+  public let tiers: [Tier]
   /// In the file's order; at least one.
   public let aggregates: [Aggregate]
   /// In the file's order; empty where nothing is reconciled.
   public let reconciliations: [Reconciliation]
   /// The file's text: the database keeps it, so that commands without the file know what they check.
   public internal(set) var text = ""
+  /// When somebody is to be told.
+  public internal(set) var monitor = Monitor()
 
   /// How payloads are written.
   public enum PayloadFormat: String, Sendable, Equatable, CaseIterable {

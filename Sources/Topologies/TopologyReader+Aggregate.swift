@@ -25,6 +25,10 @@ extension TopologyReader {
       tables[table] = entry.key
       if let aggregate = aggregate(entry) { result.append(aggregate) }
     }
+    for aggregate in result {
+      guard let entry = list[aggregate.name] else { continue }
+      checkAccess(aggregate, entry, tables: Set(tables.keys))
+    }
     return result.count == list.entries.count ? result : nil
   }
 
@@ -47,7 +51,7 @@ extension TopologyReader {
     let measures = mandatory("measures", of: section, "add measures: { event_count: count }").flatMap {
       self.measures($0, by: by ?? [])
     }
-    let access: Topology.Access?? = section["access"].map { self.access($0, by: by).map { .some($0) } } ?? .some(nil)
+    let access: Topology.Access?? = section["access"].map { self.access($0, by: by, measures: measures).map { .some($0) } } ?? .some(nil)
     let maxGroups = section["max_groups"].map { self.integer($0, in: 1...10_000_000) } ?? Limits.groups
     guard let name, let window, let by, let filter, let measures, let access, let maxGroups else { return nil }
     return Topology.Aggregate(
@@ -164,41 +168,7 @@ extension TopologyReader {
     return values.count == nodes.count ? values : nil
   }
 
-  // MARK: access, reconcile
-
-  private mutating func access(_ entry: Section.Entry, by: [String]?) -> Topology.Access? {
-    guard
-      let section = section(
-        entry, known: ["by", "tiers"], expected: "a mapping such as { by: department } or { tiers: [ceo, board] }")
-    else { return nil }
-    if section.entries.isEmpty {
-      report(entry.mark, "\(entry.path) is empty: say by: FIELD or tiers: [TIER], or leave access out (then nobody sees a row)")
-      return nil
-    }
-    var field: String?? = .some(nil)
-    if let entry = section["by"] {
-      field = text(entry.value, path: entry.path, expected: "a field of by").flatMap { name -> String?? in
-        guard let by else { return nil }
-        if by.contains(name) { return .some(name) }
-        let near =
-          nearest(to: name, among: by).map { "did you mean \(quoted($0))?" }
-          ?? (by.isEmpty ? "it has none, add by: [FIELD] or say tiers: [TIER]" : "it has \(listed(by))")
-        report(entry.value.place, "\(entry.path): \(quoted(name)) is not a field of the aggregate's by: \(near)")
-        return nil
-      }
-    }
-    var tiers: [String]? = []
-    if let entry = section["tiers"] {
-      guard let items = list(entry.value, path: entry.path, expected: "a list of tiers such as [ceo, board]") else { return nil }
-      let names = items.compactMap { item in
-        self.text(item, path: "an item of \(entry.path)", expected: "the name of a tier")
-          .flatMap { self.name($0, at: item.place, what: "a tier") }
-      }
-      tiers = names.count == items.count ? names : nil
-    }
-    guard let field, let tiers else { return nil }
-    return Topology.Access(by: field, tiers: tiers)
-  }
+  // MARK: reconcile
 
   /// `reconcile:`; `aggregates` is where its names must stand.
   mutating func reconcile(_ entry: Section.Entry, _ aggregates: Section.Entry?) -> [Topology.Reconciliation]? {

@@ -3,7 +3,7 @@ import Foundation
 import Yams
 
 extension TopologyReader {
-  static let rootKeys = ["topology", "source", "event", "time", "deduplicate", "aggregates", "reconcile"]
+  static let rootKeys = ["topology", "source", "event", "time", "deduplicate", "tiers", "aggregates", "reconcile", "monitor"]
 
   /// What `source:` says.
   struct Source {
@@ -28,14 +28,23 @@ extension TopologyReader {
     if root["source"] == nil { partitionKeyIsKnown = false }
     let time = mandatory("time", of: root, "add time: { allowed_lateness: 48h, zone: UTC }").flatMap { self.time($0) }
     let deduplicate = root["deduplicate"].map { self.deduplicate($0, event: event, root: root) } ?? .some(nil)
+    if let entry = root["tiers"] {
+      let tiers = self.tiers(entry)
+      (tiersKnown, tiersAreKnown) = (tiers ?? tiersKnown, tiers != nil)
+    } else if root.meant.contains("tiers") {
+      tiersAreKnown = false
+    }
     let aggregates = mandatory("aggregates", of: root, "add aggregates: with at least one").flatMap { self.aggregates($0) }
     let reconciliations = root["reconcile"].map { self.reconcile($0, root["aggregates"]) } ?? []
-    guard let name, let source, let event, let time, let deduplicate, let aggregates, let reconciliations else { return nil }
+    let monitor = root["monitor"].map { self.monitor($0, aggregates) } ?? Topology.Monitor()
+    guard let name, let source, let event, let time, let deduplicate, let aggregates, let reconciliations, let monitor, tiersAreKnown else {
+      return nil
+    }
     return Topology(
       file: file, name: name, topics: source.topics, format: source.format, partitionKey: partitionKey, idPath: event.idPath,
       timePath: event.timePath, timeFormat: event.timeFormat, fields: declared.compactMap(\.field),
       allowedLateness: time.allowedLateness, zone: time.zone, maxFutureSkew: time.maxFutureSkew, deduplicateWithin: deduplicate,
-      aggregates: aggregates, reconciliations: reconciliations)
+      tiers: tiersKnown, aggregates: aggregates, reconciliations: reconciliations, monitor: monitor)
   }
 
   private mutating func source(_ entry: Section.Entry) -> Source? {

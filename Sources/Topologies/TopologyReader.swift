@@ -16,6 +16,9 @@ struct TopologyReader {
   var partitionKey: String?
   /// False where the file names a partition key that is no good: it was reported there.
   var partitionKeyIsKnown = true
+  var tiersKnown = Topology.Tier.standard
+  /// False where the file's own tiers could not be read: nothing is reported about missing tiers then.
+  var tiersAreKnown = true
 
   init(file: String, hiddenKeys: [String: String]) {
     self.file = file

@@ -36,9 +36,18 @@ public enum Migration {
 
   /// Every statement of a migration, in order.
   public static func statements(_ topologies: [Topology]) -> [String] {
-    Schema.roles + Schema.batchRoles + ["SET ROLE tidemark_owner"] + Schema.books + Schema.batchBooks
-      + topologies.flatMap { Schema.tables(of: $0) + Schema.batchGrants(of: $0) } + ["SET ROLE tidemark_batch"] + Schema.batchTables(of: topologies)
-      + ["SET ROLE tidemark_owner"] + Schema.batchViews
+    Schema.roles + Schema.batchRoles + Access.roleStatements(tiers(topologies)) + ["SET LOCAL ROLE tidemark_owner"] + Schema.books + Schema.batchBooks
+      + topologies.flatMap { Schema.tables(of: $0) + Schema.batchGrants(of: $0) } + ["SET LOCAL ROLE tidemark_batch"]
+      + Schema.batchTables(of: topologies) + ["SET LOCAL ROLE tidemark_owner"] + Schema.batchViews + Schema.alertBooks + access(topologies)
+  }
+
+  private static func tiers(_ topologies: [Topology]) -> [String] { Set(topologies.flatMap(\.tierRoles)).sorted() }
+
+  /// Access: begins with a SET ROLE, and ends as the login that migrates.
+  private static func access(_ topologies: [Topology]) -> [String] {
+    ["SET LOCAL ROLE tidemark_owner"] + Access.books + Access.tables + Access.identity + Access.people + Access.tokens
+      + Access.execution(tiers(topologies)) + ["SET LOCAL ROLE tidemark_owner"] + topologies.flatMap { Access.statements(of: $0) }
+      + Access.tidying + ["RESET ROLE"] + Access.farewell
   }
 
   /// Runs the migration in one transaction: all of it or nothing. Safe to repeat, and while instances run.
@@ -53,7 +62,7 @@ public enum Migration {
       try connection.script("BEGIN; SET LOCAL lock_timeout = '30s'; SET LOCAL client_min_messages = warning")
       try connection.execute("SELECT pg_advisory_xact_lock($1)", [.integer(lock)])
       let before = try tables(connection)
-      for statement in Schema.roles + Schema.batchRoles { try connection.execute(statement) }
+      for statement in Schema.roles + Schema.batchRoles + Access.roleStatements(tiers(topologies)) { try connection.execute(statement) }
       try connection.script("SET LOCAL ROLE tidemark_owner")
       for statement in Schema.books + Schema.batchBooks { try connection.execute(statement) }
       for topology in topologies {
@@ -65,6 +74,8 @@ public enum Migration {
       for statement in Schema.batchTables(of: topologies) { try connection.execute(statement) }
       try connection.script("SET LOCAL ROLE tidemark_owner")
       for statement in Schema.batchViews { try connection.execute(statement) }
+      for statement in Schema.alertBooks { try connection.execute(statement) }
+      for statement in access(topologies) { try connection.execute(statement) }
       let after = try tables(connection)
       try connection.script("COMMIT")
       let new = after.subtracting(before).sorted()

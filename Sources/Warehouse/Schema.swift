@@ -10,7 +10,7 @@ public enum Schema {
   /// Roles, schemas and Tidemark's own books. The first part needs CREATEROLE and CREATE on the database, or a superuser.
   ///
   /// `tidemark_owner` owns everything and logs in nowhere; `tidemark_writer` is what instances work as; `tidemark_reader`
-  /// may query the schema `analytics`, where row-level security shows it no row without a policy.
+  /// may see how fresh the schema `analytics` is. Who reads rows is said in `Access`.
   public static let roles: [String] =
     ["tidemark_owner", "tidemark_writer", "tidemark_reader"].map { role in
       """
@@ -223,7 +223,6 @@ public enum Schema {
         END $$
         """,
         "GRANT SELECT, INSERT, UPDATE ON \(name) TO tidemark_writer",
-        "GRANT SELECT ON \(name) TO tidemark_reader",
       ]
     }
   }

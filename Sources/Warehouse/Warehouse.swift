@@ -194,18 +194,22 @@ public final class Warehouse {
     }
   }
 
-  /// Raises an alert, or counts one that is open once more.
-  public func alert(_ id: PartitionID, kind: String, _ message: String) throws(WarehouseError) {
+  /// Raises an alert, or counts one that is open once more. Only the partition's owner raises any: what an instance meets
+  /// that was fenced without knowing it yet would ask an operator for something that nobody needs, and stay open for ever.
+  public func alert(_ id: PartitionID, _ epoch: Epoch, kind: String, _ message: String) throws(WarehouseError) {
     try wrapped { connection throws(PostgresError) in
-      let key: [Parameter] = [.text(plan.topology), .text(id.topic), .integer(Int64(id.partition)), .text(kind), .text(message)]
+      let parameters: [Parameter] = [
+        .text(plan.topology), .text(id.topic), .integer(Int64(id.partition)), .text(kind), .text(message), .integer(epoch.value),
+      ]
+      let isMine = "EXISTS (SELECT FROM tidemark.partition WHERE topology = $1 AND topic = $2 AND partition = $3::bigint AND epoch = $6)"
       let open = try connection.execute(
         """
         UPDATE tidemark.alert SET last_seen_at = now(), seen = seen + 1, message = $5
-         WHERE topology = $1 AND topic = $2 AND partition = $3::bigint AND kind = $4 AND resolved_at IS NULL
-        """, key)
+         WHERE topology = $1 AND topic = $2 AND partition = $3::bigint AND kind = $4 AND resolved_at IS NULL AND \(isMine)
+        """, parameters)
       if open.affected == 0 {
         try connection.execute(
-          "INSERT INTO tidemark.alert (topology, topic, partition, kind, message) VALUES ($1, $2, $3::bigint, $4, $5)", key)
+          "INSERT INTO tidemark.alert (topology, topic, partition, kind, message) SELECT $1, $2, $3::bigint, $4, $5 WHERE \(isMine)", parameters)
       }
     }
   }

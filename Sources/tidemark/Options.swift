@@ -14,6 +14,9 @@ struct KafkaOptions: ParsableArguments {
   @Option(help: ArgumentHelp("One librdkafka property; may be repeated, and wins over the file.", valueName: "name=value"))
   var kafkaSet: [String] = []
 
+  /// Whether anybody said where Kafka is.
+  var isNamed: Bool { kafka != nil || kafkaConfig != nil || ProcessInfo.processInfo.environment["TIDEMARK_KAFKA"].map { !$0.isEmpty } == true }
+
   func settings() throws -> KafkaSettings {
     var properties: [(name: String, value: String)] = []
     if let kafkaConfig {

@@ -32,15 +32,20 @@ struct Run: ParsableCommand {
   @Option(help: ArgumentHelp("Time between flushes, 50ms to 1 minute.", valueName: "time")) var flushInterval = Duration(milliseconds: 1000)
   @Option(help: ArgumentHelp("When the journal is synced to disk: always, never, or a time.", valueName: "policy")) var journalSync = "1s"
   @Option(help: ArgumentHelp("Size of a journal segment; the disk needs room for several.", valueName: "MiB")) var journalSegment = 64
+  @Option(help: ArgumentHelp("Threads that own partitions, 1 to 64 (default: one for each core).", valueName: "number")) var workers: Int?
   @Flag(help: "Keep no journal: a restart then takes its partitions over like another instance.") var noJournal = false
   @Option(help: ArgumentHelp("Memory for what waits for PostgreSQL; beyond it partitions pause.", valueName: "MiB")) var pendingBudget = 256
   @Option(help: ArgumentHelp("Events decoded and folded at a time.", valueName: "events", visibility: .hidden)) var batch = 4096
+  @OptionGroup var alertChannels: Alerts.ChannelOptions
+  @Flag(help: "Leave the checks to other instances, or to `tidemark alerts check`.") var noChecks = false
+  @Option(help: ArgumentHelp("Time between checks.", valueName: "time", visibility: .hidden)) var checkInterval = Duration(milliseconds: 60_000)
   @Flag(help: ArgumentHelp("Print counts, times and memory as JSON at the end.", visibility: .hidden)) var summary = false
 
   func validate() throws {
     if topology.isEmpty { throw ValidationError("name at least one topology: --topology FILE") }
     guard (50...60_000).contains(flushInterval.milliseconds) else { throw ValidationError("--flush-interval \(flushInterval): expected 50ms to 1m") }
     guard (16...65_536).contains(pendingBudget) else { throw ValidationError("--pending-budget \(pendingBudget): expected 16 to 65536 MiB") }
+    if let workers, !(1...64).contains(workers) { throw ValidationError("--workers \(workers): expected 1 to 64") }
     guard (1...100_000).contains(batch) else { throw ValidationError("--batch \(batch): expected 1 to 100000") }
     if topology.count > 1, group != nil { throw ValidationError("--group names one group, but there are \(topology.count) topologies: leave it out") }
     _ = try journalSettings()
@@ -79,6 +84,7 @@ struct Run: ParsableCommand {
         settings.limits.pendingBytes = pendingBudget << 20
         settings.limits.eagerFlushBytes = min(settings.limits.eagerFlushBytes, settings.limits.pendingBytes / 4)
         settings.limits.batch = batch
+        settings.workers = workers ?? min(64, ProcessInfo.processInfo.activeProcessorCount)
         settings.journal = try journalSettings()
         let name = topologies.count > 1 ? "\(topology.name): " : ""
         runners.append((topology.name, InstanceRunner(settings) { log.say($0, name + $1) }))
@@ -86,7 +92,22 @@ struct Run: ParsableCommand {
           .info,
           "\(name)topology \(topology.name) (\(topology.fingerprint)), Kafka \(kafkaSettings), group \(settings.group), librdkafka \(ClusterMetadata.libraryVersion)")
       }
+      let monitors = try startMonitors(topologies, kafkaSettings, log)
+      defer { for monitor in monitors { monitor.stop() } }
       try supervise(runners, log)
+    }
+  }
+
+  /// The checks, each topology's on a thread of its own; nobody but the elected instance does them.
+  private func startMonitors(_ topologies: [Topology], _ kafka: KafkaSettings, _ log: RunLog) throws -> [MonitorLoop.Running] {
+    guard !noChecks else { return [] }
+    let channels = try alertChannels.channels()
+    return topologies.map { topology in
+      let name = topologies.count > 1 ? "\(topology.name): " : ""
+      return MonitorLoop(
+        topology: topology, kafka: kafka, postgres: postgres.target, instance: instance ?? "\(ProcessInfo.processInfo.hostName)/\(getpid())",
+        channels: channels, interval: checkInterval.milliseconds
+      ) { log.say($0, name + $1) }.start()
     }
   }
 

@@ -1,5 +1,6 @@
 import Foundation
 import LocalServers
+import Postgres
 import Testing
 
 /// What operators fear: kills, restarts, zombies, drains.
@@ -45,8 +46,7 @@ import Testing
     let topology = Repository.topology("product-events")
     let expected = world.directory.appendingPathComponent("expected.json").path
     try world.tidemark("migrate", "--topology", topology)
-    // So long between flushes that it is stopped with something to flush in hand.
-    let a = try world.instance("a", topology, "--flush-interval", "5s")
+    let a = try world.instance("a", topology, "--flush-interval", "200ms")
     #expect(a.says("assigned"), "\(a.messages)")
     let generate = try TidemarkProcess(
       ["generate", "--topic", "product.events", "--topology", topology, "--events", "100000", "--users", "2000", "--rate", "2500", "--payload-bytes", "0",
@@ -54,12 +54,17 @@ import Testing
     let b = try world.instance("b", topology, "--flush-interval", "200ms")
     #expect(b.says("assigned"), "\(b.messages)")
     #expect(awaitTrue { (try? world.rows("SELECT count(DISTINCT owner) FROM tidemark.partition")[0][0]) == "2" }, "\(a.messages)\(b.messages)")
-    // It has flushed something of what it has now; the stream goes on, so that it holds some of it back when it is stopped.
+    // It is stopped in the middle of a flush: one that waits for a row which is locked here.
     let before = world.flushes(of: "a")
     #expect(awaitTrue { world.flushes(of: "a") > before }, "\(a.messages)")
-    let consumed = world.consumed
-    #expect(awaitTrue { world.consumed > consumed + 2000 }, "\(b.messages)")
+    let lock = try Connection(world.target, applicationName: "tests")
+    try lock.script("BEGIN; SELECT FROM tidemark.partition WHERE owner = 'a' FOR UPDATE")
+    #expect(
+      awaitTrue {
+        (try? world.rows("SELECT count(*) > 0 FROM pg_stat_activity WHERE application_name LIKE 'tidemark % a' AND wait_event_type = 'Lock'")) == [["t"]]
+      }, "\(a.messages)")
     a.send(SIGSTOP)
+    try lock.script("ROLLBACK")
     #expect(awaitTrue { (try? world.rows("SELECT DISTINCT owner FROM tidemark.partition")) == [["b"]] }, "\(b.messages)")
     a.send(SIGCONT)
     #expect(a.says("fenced"), "\(a.messages)")

@@ -12,7 +12,7 @@ final class World {
   let directory: URL
   let server: EphemeralPostgres
   let database: String
-  private var broker: TidemarkProcess?
+  private(set) var broker: TidemarkProcess?
 
   /// - Parameter topics: name and partitions.
   init(_ name: String, partitions: Int, server: EphemeralPostgres? = nil) throws {

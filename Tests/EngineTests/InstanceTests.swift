@@ -79,6 +79,48 @@ import Testing
     #expect(next.parts[0].delta.from == Offset(10))
   }
 
+  /// PostgreSQL may be silent: then a drain ends when its time is up, not when the statement's is.
+  @Test func aDrainWaitsForAFlushUnderWayOnlyAsLongAsItsTime() throws {
+    let instance = instance { $0.drainTime = 8000 }
+    start(instance, [id])
+    let request = try #require(flush(in: feed(instance, id, 0..<10, now: 0)))
+    var effects = instance.handle(.drain, now: 1000)
+    func isOver() -> Bool { effects.contains { if case .drained = $0 { true } else { false } } }
+    #expect(!isOver())
+    effects = instance.handle(.tick, now: 8999)
+    #expect(!isOver())
+    effects = instance.handle(.tick, now: 9000)
+    #expect(isOver())
+    #expect(effects.contains { if case .release(id, Epoch(1)) = $0 { true } else { false } })
+    // Its end does not matter any more.
+    effects = instance.handle(.flushFinished(request.id, .committed), now: 60_000)
+    #expect(!isOver())
+  }
+
+  /// PostgreSQL may stay away after a COMMIT without an answer: it is asked again and again, more and more rarely, and not
+  /// every attempt is worth a line.
+  @Test func anUnknownCommitIsAskedForPatientlyWhilePostgreSQLIsAway() throws {
+    let instance = instance()
+    start(instance, [id])
+    let request = try #require(flush(in: feed(instance, id, 0..<10, now: 0)))
+    var effects = instance.handle(.flushFinished(request.id, .unknown("connection reset")), now: 0)
+    var (resolves, warnings) = ([Milliseconds](), 0)
+    for now in stride(from: Milliseconds(0), to: 600_000, by: 10) {
+      effects += instance.handle(.tick, now: now)
+      if effects.contains(where: { if case .resolve = $0 { true } else { false } }) {
+        resolves.append(now)
+        effects += instance.handle(.flushFinished(request.id, .unknown("connection refused")), now: now)
+      }
+      warnings += effects.count { if case .say(.warning, _) = $0 { true } else { false } }
+      effects = []
+    }
+    #expect((60...150).contains(resolves.count), "\(resolves.count) attempts in ten minutes")
+    #expect((2...20).contains(warnings), "\(warnings) warnings in ten minutes")
+    #expect(resolves[0] <= 200 && resolves[1] <= 600)
+    #expect(zip(resolves, resolves.dropFirst()).allSatisfy { $1 - $0 <= 10_010 })
+    #expect(instance.handle(.flushFinished(request.id, .committed), now: 600_000).contains { if case .acknowledge = $0 { true } else { false } })
+  }
+
   @Test func aFencedPartitionIsDroppedAndTheRestOfItsFlushGoesOn() throws {
     let instance = instance { $0.flushInterval = 1000 }
     start(instance, [id, other])
@@ -93,6 +135,38 @@ import Testing
     #expect(rest.parts == [both.parts[1]])
     #expect(flush(in: feed(instance, id, 9..<20, now: 9000)) == nil)
     #expect(instance.statistics.fenced == 1)
+  }
+
+  /// A zombie may wake up in the middle of taking partitions over, and fence their owner. The owner takes them back soon,
+  /// more patiently each time: the zombie is to hear first that it has lost them.
+  @Test func aFencedPartitionThatIsStillAssignedIsTakenBackSoonAndThenMorePatiently() throws {
+    let instance = instance { $0.flushInterval = 100; $0.reacquireAfter = 30_000; $0.reacquireFencedAfter = 5000 }
+    start(instance, [id])
+    var now: Milliseconds = 10
+    var next: Int64 = 0
+    /// Milliseconds from a fence to the acquisition that follows it.
+    func fenced(epoch: Int64) throws -> Milliseconds {
+      let request = try #require(flush(in: feed(instance, id, next..<(next + 5), now: now)))
+      _ = instance.handle(.flushFinished(request.id, .fenced([id])), now: now)
+      let begin = now
+      while now < begin + 100_000 {
+        now += 100
+        if instance.handle(.tick, now: now).contains(where: { if case .acquire([id]) = $0 { true } else { false } }) {
+          _ = instance.handle(.acquired(acquired(id, epoch: epoch, next: next), local: nil), now: now)
+          return now - begin
+        }
+      }
+      return now - begin
+    }
+    #expect((5000...10_100).contains(try fenced(epoch: 3)))
+    #expect((10_000...20_100).contains(try fenced(epoch: 5)))
+    #expect((20_000...40_100).contains(try fenced(epoch: 7)))
+    #expect((30_000...60_100).contains(try fenced(epoch: 9)))
+    now += 200
+    let good = try #require(flush(in: feed(instance, id, next..<(next + 5), now: now)))
+    _ = instance.handle(.flushFinished(good.id, .committed), now: now)
+    (now, next) = (now + 200, next + 5)
+    #expect((5000...10_100).contains(try fenced(epoch: 11)))
   }
 
   @Test func partitionsPauseOverTheBudgetAndNothingIsDropped() throws {
@@ -138,7 +212,7 @@ import Testing
     let instance = instance()
     start(instance, [id])
     let effects = instance.handle(.offsetOutOfRange(id, "offset out of range"), now: 5)
-    #expect(effects.contains { if case .alert(id, kind: "offset_out_of_range", stops: true, _) = $0 { true } else { false } })
+    #expect(effects.contains { if case .alert(id, Epoch(1), kind: "offset_out_of_range", stops: true, _) = $0 { true } else { false } })
     #expect(flush(in: feed(instance, id, 90..<99, now: 5000)) == nil)
   }
 
@@ -150,7 +224,7 @@ import Testing
     let started = instance.handle(.acquired(partition, local: nil), now: 0)
     #expect(started.contains { if case .start(id, Offset(300)) = $0 { true } else { false } })
     let effects = instance.handle(.endOfPartition(id, Offset(500)), now: 5)
-    #expect(effects.contains { if case .alert(id, kind: "topic_ends_early", stops: true, _) = $0 { true } else { false } })
+    #expect(effects.contains { if case .alert(id, Epoch(1), kind: "topic_ends_early", stops: true, _) = $0 { true } else { false } })
   }
 
   @Test func aHorizonThatKafkaHoldsInPartIsRebuiltAsFarAsItGoesAndSaid() {
@@ -161,7 +235,7 @@ import Testing
     partition.beginning = Offset(700)
     let started = instance.handle(.acquired(partition, local: nil), now: 0)
     #expect(started.contains { if case .start(id, Offset(700)) = $0 { true } else { false } })
-    #expect(started.contains { if case .alert(id, kind: "horizon_incomplete", stops: false, _) = $0 { true } else { false } })
+    #expect(started.contains { if case .alert(id, Epoch(1), kind: "horizon_incomplete", stops: false, _) = $0 { true } else { false } })
   }
 
   @Test func aStoppedPartitionIsTakenOverAnewAfterAWhile() {

@@ -11,7 +11,7 @@ import Testing
   @Test func anAssignmentIsAnsweredOnceAllPartitionsAreDecided() {
     var rebalance = Rebalance()
     #expect(rebalance.assigned([a, b]) == nil)
-    rebalance.heard()
+    rebalance.heard([a, b])
     #expect(rebalance.start(b, 7) == nil)
     #expect(rebalance.leaveOut(a) == .assign([a: Rebalance.leftOut, b: 7]))
     #expect(rebalance.start(a, 9) == .seek(a, 9))
@@ -34,7 +34,7 @@ import Testing
   @Test func lostPartitionsNeedNoAnswer() {
     var rebalance = Rebalance()
     #expect(rebalance.assigned([a, b]) == nil)
-    rebalance.heard()
+    rebalance.heard([a, b])
     rebalance.lost([a, b])
     #expect(rebalance.leaveOut(a) == nil)
     #expect(rebalance.revoked([a]) == nil)
@@ -45,7 +45,7 @@ import Testing
   @Test func aPartitionGivenUpBeforeItsAssignmentIsAnsweredIsLeftOut() {
     var rebalance = Rebalance()
     #expect(rebalance.assigned([a, b]) == nil)
-    rebalance.heard()
+    rebalance.heard([a, b])
     #expect(rebalance.start(a, 3) == nil)
     #expect(rebalance.release(b) == .assign([a: 3, b: Rebalance.leftOut]))
   }
@@ -54,7 +54,7 @@ import Testing
   @Test func aPauseOutlivesTheWaitForTheOtherPartitions() {
     var rebalance = Rebalance()
     #expect(rebalance.assigned([a, b]) == nil)
-    rebalance.heard()
+    rebalance.heard([a, b])
     #expect(rebalance.start(a, 3) == nil)
     rebalance.pause([a])
     #expect(rebalance.start(b, 7) == .assign([a: 3, b: 7]))
@@ -67,11 +67,11 @@ import Testing
   @Test func aPauseOfALostAssignmentDoesNotReachTheNext() {
     var rebalance = Rebalance()
     #expect(rebalance.assigned([a]) == nil)
-    rebalance.heard()
+    rebalance.heard([a])
     rebalance.pause([a])
     rebalance.lost([a])
     #expect(rebalance.assigned([a]) == nil)
-    rebalance.heard()
+    rebalance.heard([a])
     #expect(rebalance.start(a, 3) == .assign([a: 3]))
     #expect(rebalance.takePaused() == [])
   }
@@ -84,11 +84,23 @@ import Testing
     rebalance.lost([a])
     #expect(rebalance.assigned([a]) == nil)
     #expect(rebalance.start(a, 3) == nil)
-    rebalance.heard()
+    rebalance.heard([a])
     #expect(rebalance.start(a, 3) == nil)
     #expect(rebalance.leaveOut(a) == nil)
     #expect(rebalance.release(a) == nil)
-    rebalance.heard()
+    rebalance.heard([a])
     #expect(rebalance.start(a, 9) == .assign([a: 9]))
+  }
+
+  /// Each worker of an instance hears of its own partitions; what one says does not wait for the others to hear.
+  @Test func oneWorkersAnswerDoesNotWaitUntilAnotherHasHeard() {
+    var rebalance = Rebalance()
+    #expect(rebalance.assigned([a, b]) == nil)
+    rebalance.heard([a])
+    #expect(rebalance.start(a, 3) == nil)
+    // Not heard of yet: an answer to an earlier assignment.
+    #expect(rebalance.start(b, 5) == nil)
+    rebalance.heard([b])
+    #expect(rebalance.start(b, 7) == .assign([a: 3, b: 7]))
   }
 }

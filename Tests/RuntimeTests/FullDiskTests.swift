@@ -37,8 +37,8 @@ private struct FullStorage: Storage {
       directory: "journal", identity: JournalIdentity(fingerprint: "f", seed: 1), options: JournalOptions(), storage: FullStorage())
     let inbox = Mailbox<WorkerMessage>(), store = Mailbox<StoreRequest>(), poller = Mailbox<ConsumerCommand>()
     var worker = WorkerLoop(
-      instance: Instance(plan: Self.plan, seed: 1, limits: InstanceLimits(), dice: 1), journal: journal, inbox: inbox, store: store,
-      poller: poller, shared: SharedStatus(), endsOnAlert: false, say: { _, _ in })
+      number: 0, instance: Instance(plan: Self.plan, seed: 1, limits: InstanceLimits(), dice: 1), journal: journal, inbox: inbox, store: store,
+      poller: poller, shared: SharedStatus(workers: 1), endsOnAlert: false, say: { _, _ in })
     let id = PartitionID(topic: "t", partition: 0)
     inbox.post(.consumer(.assigned([TopicPartition(topic: "t", partition: 0)])))
     inbox.post(

@@ -93,7 +93,7 @@ import Testing
     Document(
       "missingColon", Files.shop([("deduplicate: {", "deduplicate {")]),
       [
-        "19:1: unknown key \"deduplicate { within\": expected one of topology, source, event, time, deduplicate, aggregates, reconcile"
+        "19:1: unknown key \"deduplicate { within\": expected one of topology, source, event, time, deduplicate, tiers, aggregates, reconcile, monitor"
       ]),
     Document(
       "wrongIndentation", Files.shop([("  zone:", " zone:")]),

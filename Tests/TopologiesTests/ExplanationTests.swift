@@ -46,7 +46,10 @@ import Testing
                           revenue_cents  sum amount_cents
                           updated_at     when the row was last written
           groups          at most 100,000 a window and partition, what is more goes to __overflow__
-          access          rows by department
+          access          ceo              analytics.daily_metrics          every row
+                          department_head  analytics.daily_metrics          rows of the person's own department
+                          manager          analytics.daily_metrics_manager  rows of the person's own department, without revenue_cents
+                          board            analytics.daily_metrics_board    totals of complete days over every department, event_type, without unique_users
           reconciled      against raw, tolerance exact
 
         Aggregate daily_active_users
@@ -59,7 +62,11 @@ import Testing
           key             window_start
           columns         dau         distinct user_id
                           updated_at  when the row was last written
-          access          every row for ceo, board, department_head, manager, all_hands
+          access          ceo              analytics.daily_active_users            every window
+                          department_head  analytics.daily_active_users            every window
+                          manager          analytics.daily_active_users            every window
+                          board            analytics.daily_active_users_board      every window of complete days
+                          all_hands        analytics.daily_active_users_all_hands  every window
           reconciled      against raw, tolerance exact
 
         Aggregate events_per_minute

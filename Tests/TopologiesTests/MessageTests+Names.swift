@@ -36,7 +36,7 @@ extension MessageTests {
     Case(
       "nameOfATier", [("{ by: country }", "{ tiers: [CEO] }")],
       [
-        "28:23: \"CEO\" cannot be the name of a tier: names are made of a-z, 0-9, _ and -, begin with a letter and have at most 48 characters; \"ceo\" would do"
+        "28:23: an item of aggregates.daily_orders.access.tiers: there is no tier \"CEO\": did you mean \"ceo\"?"
       ]),
     Case(
       "aggregatesCollideInSQL", [("  orders_per_minute:", "  daily-orders:")],

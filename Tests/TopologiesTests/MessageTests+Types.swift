@@ -78,7 +78,7 @@ extension MessageTests {
       "eventIsAList", [("event:\n  id: order_id\n  time: created_at\n  fields:", "event: [a]\nx:\n  fields:")],
       [
         "6:8: event is a list, expected a mapping such as { id: event_id, time: created_at, fields: { user_id: string } }",
-        "7:1: unknown key \"x\": expected one of topology, source, event, time, deduplicate, aggregates, reconcile"
+        "7:1: unknown key \"x\": expected one of topology, source, event, time, deduplicate, tiers, aggregates, reconcile, monitor"
       ]),
     Case(
       "idIsAMapping", [("id: order_id", "id: { path: order_id }")],
@@ -221,13 +221,13 @@ extension MessageTests {
       "aggregatesIsAList", [("deduplicate: { within: 1h }\naggregates:\n  daily_orders:", "aggregates: []\nx:\n  y:")],
       [
         "19:13: aggregates is a list, expected a mapping of names to aggregates such as { events_daily: { window: { tumbling: 1 day }, measures: { event_count: count } } }",
-        "20:1: unknown key \"x\": expected one of topology, source, event, time, deduplicate, aggregates, reconcile"
+        "20:1: unknown key \"x\": expected one of topology, source, event, time, deduplicate, tiers, aggregates, reconcile, monitor"
       ]),
     Case(
       "aggregatesIsEmpty", [("deduplicate: { within: 1h }\naggregates:\n  daily_orders:", "aggregates: {}\nx:\n  y:")],
       [
         "19:1: aggregates is empty, expected at least one such as { events_daily: { window: { tumbling: 1 day }, measures: { event_count: count } } }",
-        "20:1: unknown key \"x\": expected one of topology, source, event, time, deduplicate, aggregates, reconcile"
+        "20:1: unknown key \"x\": expected one of topology, source, event, time, deduplicate, tiers, aggregates, reconcile, monitor"
       ]),
     Case(
       "aggregateIsAText",

@@ -40,6 +40,10 @@ import Testing
     #expect(Files.problems(Files.shop(broken.edits)) == broken.expected)
   }
 
+  @Test(arguments: access) func accessIsExplained(_ broken: Case) {
+    #expect(Files.problems(Files.shop(broken.edits)) == broken.expected)
+  }
+
   @Test(arguments: fields) func fieldsAreExplained(_ broken: Case) {
     #expect(Files.problems(Files.shop(broken.edits)) == broken.expected)
   }

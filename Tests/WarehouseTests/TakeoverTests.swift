@@ -83,7 +83,21 @@ import Warehouse
   @Test func anAlertIsRaisedOnceAndCounted() throws {
     let fixture = try Fixture("alerts")
     let warehouse = fixture.warehouse()
-    for _ in 0..<3 { try warehouse.alert(Fixture.id, kind: "offset_out_of_range", "gone") }
+    let partition = try warehouse.acquire([Fixture.id]) { _ in Offset(0) }[0]
+    for _ in 0..<3 { try warehouse.alert(Fixture.id, partition.epoch, kind: "offset_out_of_range", "gone") }
     #expect(try fixture.rows("SELECT kind, message, seen FROM tidemark.alert") == [["offset_out_of_range", "gone", "3"]])
+  }
+
+  /// An instance that was stopped while others went on, and Kafka dropped what it would read next: nothing is missing.
+  @Test func whoWasFencedRaisesNoAlert() throws {
+    let fixture = try Fixture("fencedalert")
+    let zombie = fixture.warehouse()
+    let partition = try zombie.acquire([Fixture.id]) { _ in Offset(0) }[0]
+    _ = try fixture.warehouse("b").acquire([Fixture.id]) { _ in Offset(0) }
+    try zombie.alert(Fixture.id, partition.epoch, kind: "offset_out_of_range", "gone")
+    #expect(try fixture.rows("SELECT kind FROM tidemark.alert") == [])
+    try zombie.alert(Fixture.id, Epoch(2), kind: "offset_out_of_range", "gone")
+    try zombie.alert(Fixture.id, partition.epoch, kind: "offset_out_of_range", "gone")
+    #expect(try fixture.rows("SELECT kind, seen FROM tidemark.alert") == [["offset_out_of_range", "1"]])
   }
 }

@@ -1,0 +1,120 @@
+import Aggregation
+import Postgres
+import Topologies
+
+/// What one tier reads of one aggregate, as SQL: a relation, the policy that guards it, and the view if it is one.
+struct AccessRule {
+  let table: String
+  let tier: String
+  /// Table or view in `analytics`.
+  let relation: String
+  let rows: Topology.Reader.Rows
+  /// Columns that the tier sees, in the relation's order.
+  let columns: [String]
+  /// Columns of the table that the view needs; nil where the relation is the table.
+  let sources: [String]?
+  /// The view's SELECT; nil where the relation is the table.
+  let view: String?
+  /// Whether the view itself leaves rows out or adds them up: then it must be a barrier. One that only leaves columns out need
+  /// not be, since the policy is a barrier already; the planner takes it for the table.
+  let isFiltering: Bool
+
+  init(_ reader: Topology.Reader, of aggregate: Topology.Aggregate, _ topology: Topology, _ table: AggregateTable) {
+    self.table = table.name
+    tier = reader.tier.role
+    relation = reader.relation
+    rows = reader.rows
+    let seen = table.measures.filter { measure in reader.measures.contains { Topology.sqlName($0) == measure.name } }
+    let keys = rows == .totals ? [] : table.keyColumns
+    isFiltering = rows == .totals || reader.tier.completeDays
+    columns = ["window_start"] + keys + seen.flatMap { $0.columns.map(\.name) } + ["updated_at"]
+    guard relation != table.name else {
+      (sources, view) = (nil, nil)
+      return
+    }
+    sources = columns
+    let complete = reader.tier.completeDays ? "\n WHERE \(Self.completeDays(aggregate, topology, table))" : ""
+    let selected =
+      rows == .totals
+      ? ["window_start"] + seen.flatMap(\.totals) + ["max(updated_at) AS updated_at"] : columns.map(SQL.identifier)
+    view = """
+      SELECT \(selected.joined(separator: ", "))
+        FROM \(table.qualifiedName)\(complete)\(rows == .totals ? "\n GROUP BY window_start" : "")
+      """
+  }
+
+  /// Windows that end by the end of the last calendar day whose events are all in. The bound is computed once a query, so
+  /// that the key's index serves it.
+  private static func completeDays(_ aggregate: Topology.Aggregate, _ topology: Topology, _ table: AggregateTable) -> String {
+    let zone = SQL.literal(topology.zone)
+    let day = "date_trunc('day', f.complete_through, \(zone))"
+    let bound =
+      switch aggregate.window {
+      case .tumbling(let length):
+        aggregate.window.calendarDays.map { "(\(day) AT TIME ZONE \(zone) - interval '\($0) days') AT TIME ZONE \(zone)" }
+          ?? "\(day) - interval '\(length.microseconds) microseconds'"
+      }
+    return "window_start <= (SELECT \(bound) FROM analytics.freshness f WHERE f.aggregate = \(SQL.literal(table.name)))"
+  }
+
+  var qualifiedRelation: String { "analytics.\(SQL.identifier(relation))" }
+  var qualifiedTable: String { "analytics.\(SQL.identifier(table))" }
+
+  /// The role that the policy is for: the tier, or the owner of its views.
+  var policyRole: String { view == nil ? tier : Access.viewRole(tier) }
+
+  /// The policy's condition, as PostgreSQL 15 to 18 would print it: what stands there already is recognised by its text.
+  var condition: String {
+    let tier = "'\(tier)'::text"
+    switch rows {
+    case .all, .totals: return "( SELECT access.holds(\(tier)) AS holds)"
+    case .own(let field):
+      return "(\(AccessRule.plainIdentifier(Topology.sqlName(field))) = ANY (( SELECT access.departments(\(tier)) AS departments)::text[]))"
+    }
+  }
+
+  /// Quoted only where PostgreSQL would: so that conditions compare as texts. Names are `[a-z][a-z0-9_]*`; a keyword that
+  /// PostgreSQL quotes and this does not only makes a migration set the policy anew.
+  private static func plainIdentifier(_ name: String) -> String {
+    ["user", "group", "order", "table", "column", "default", "end", "primary", "references", "select", "session_user", "current_user"].contains(name)
+      ? SQL.identifier(name) : name
+  }
+
+  var rowsWord: String {
+    switch rows {
+    case .all: "all"
+    case .own: "own"
+    case .totals: "totals"
+    }
+  }
+
+  var departmentColumn: String? { if case .own(let field) = rows { Topology.sqlName(field) } else { nil } }
+}
+
+extension AccessRule {
+  /// Every rule of a topology.
+  static func all(of topology: Topology) -> [AccessRule] {
+    let plan = topology.plan()
+    return zip(topology.aggregates, plan.aggregates).flatMap { aggregate, compiled in
+      let table = AggregateTable(compiled, in: plan)
+      return topology.readers(of: aggregate).map { AccessRule($0, of: aggregate, topology, table) }
+    }
+  }
+}
+
+extension MeasureColumns {
+  /// What the measure's columns are over several rows. Distinct counts do not add up: they have no total.
+  var totals: [String] {
+    let quoted = SQL.identifier(name)
+    switch kind {
+    case .distinct: return []
+    case .count: return ["sum(\(quoted))::bigint AS \(quoted)"]
+    case .sum: return ["sum(\(quoted)) AS \(quoted)"]
+    case .minimum: return ["min(\(quoted)) AS \(quoted)"]
+    case .maximum: return ["max(\(quoted)) AS \(quoted)"]
+    case .average:
+      let (sum, count) = (SQL.identifier("\(name)_sum"), SQL.identifier("\(name)_count"))
+      return ["sum(\(sum)) AS \(sum)", "sum(\(count))::bigint AS \(count)", "sum(\(sum)) / NULLIF(sum(\(count)), 0) AS \(quoted)"]
+    }
+  }
+}

@@ -1,0 +1,155 @@
+import LocalServers
+import Postgres
+import Testing
+import Topologies
+import Warehouse
+
+extension AccessTests {
+  /// What a migration makes, keeps and takes away.
+  @Suite struct Migrations {
+    @Test func runsAgainWithoutChange() throws {
+      let fixture = try AccessFixture("again")
+      let catalogue = """
+        SELECT string_agg(x, E'\\n' ORDER BY x) FROM (
+          SELECT format('%s %s %s %s', polrelid::regclass, polname, oid, pg_get_expr(polqual, polrelid)) AS x FROM pg_policy
+          UNION ALL SELECT format('%s %s %s', oid::regclass, (SELECT array_agg(a::text ORDER BY a::text) FROM unnest(relacl) a), relowner) FROM pg_class WHERE relnamespace = 'analytics'::regnamespace
+          UNION ALL SELECT format('%s %s', oid::regprocedure, (SELECT array_agg(a::text ORDER BY a::text) FROM unnest(proacl) a)) FROM pg_proc WHERE pronamespace = 'access'::regnamespace
+          UNION ALL SELECT id || ' ' || secret::text FROM access.key UNION ALL SELECT to_jsonb(r)::text FROM tidemark.access_rule r) t
+        """
+      let before = fixture.sql.value(catalogue)
+      try fixture.migrate()
+      #expect(fixture.sql.value(catalogue) == before)
+      #expect(before.contains("daily_metrics department_head"))
+      #expect(fixture.sql.value("SELECT count(*) FROM pg_indexes WHERE tablename = 'daily_metrics'") == "2")
+    }
+
+    @Test func whatTheTopologyNoLongerGrantsGoes() throws {
+      let fixture = try AccessFixture("less")
+      let head = try fixture.person("head", ("department_head", ["sales"])), manager = try fixture.person("man", ("manager", ["sales"]))
+      let board = try fixture.person("board", ("board", [])), all = try fixture.person("all", ("all_hands", []))
+      try fixture.migrate(
+        AccessFixture.yaml.replacing("access: { by: department }", with: "access: { by: department, tiers: [ceo, manager], hide: { manager: [] } }")
+          .replacing("tiers: [ceo, board, department_head, manager, all_hands]", with: "tiers: [ceo]"))
+      #expect(head.departments() == "42501")
+      #expect(manager.departments() == "<sales>" && manager.value("SELECT sum(revenue) FROM analytics.daily_metrics") == "2000")
+      for gone in ["daily_metrics_manager", "daily_metrics_board", "daily_active_users_board", "daily_active_users_all_hands"] {
+        #expect(board.value("SELECT 1 FROM analytics.\(gone)") == "42P01")
+        #expect(all.value("SELECT 1 FROM analytics.\(gone)") == "42P01")
+      }
+      #expect(manager.value("SELECT count(*) FROM analytics.daily_active_users") == "42501")
+      // And comes back.
+      try fixture.migrate()
+      #expect(head.departments() == "<sales>" && manager.departments() == "42501" && manager.departments("analytics.daily_metrics_manager") == "<sales>")
+      #expect(board.value("SELECT count(*) FROM analytics.daily_metrics_board") == "7")
+      // Without access nobody is left.
+      try fixture.migrate(AccessFixture.yaml.replacing("    access: { by: department }\n", with: ""))
+      #expect(head.departments() == "42501")
+      #expect(fixture.sql.value("SELECT count(*) FROM pg_policy WHERE polrelid = 'analytics.daily_metrics'::regclass AND polname <> 'tidemark_writer'") == "0")
+    }
+
+    @Test func twoTopologiesDoNotTakeFromEachOther() throws {
+      let fixture = try AccessFixture("two")
+      let other = AccessFixture.yaml.replacing("topology: product-events", with: "topology: other").replacing("daily_metrics", with: "other_metrics")
+        .replacing("daily_active_users", with: "other_users").replacing("per_minute", with: "other_minute")
+        .replacing("time: {", with: "tiers: { auditor: { rows: all } }\ntime: {").replacing("access: { by: department }", with: "access: { by: department, tiers: [auditor, manager] }")
+      try fixture.migrate(other)
+      let head = try fixture.person("head", ("department_head", ["sales"])), auditor = try fixture.person("aud", ("auditor", []))
+      #expect(head.departments() == "<sales>")
+      #expect(auditor.value("SELECT count(*) FROM analytics.other_metrics") == "0")
+      try fixture.migrate()
+      #expect(auditor.value("SELECT count(*) FROM analytics.other_metrics") == "0")
+      #expect(auditor.value("SELECT count(*) FROM access.whoami() WHERE tier = 'auditor'") == "1")
+      #expect(auditor.departments() == "42501")
+      #expect(try fixture.verification().lint().filter { $0.severity == .leak } == [])
+    }
+
+    @Test func aRoleOfThatNameThatIsNoTierIsNotTaken() throws {
+      let fixture = try AccessFixture("foreignrole")
+      try fixture.sql.script("CREATE ROLE regional LOGIN")
+      let yaml = AccessFixture.yaml.replacing("time: {", with: "tiers: { regional: { rows: all } }\ntime: {")
+      do {
+        try fixture.migrate(yaml)
+        Issue.record("it was taken")
+      } catch let error as WarehouseError {
+        #expect(error.message.contains("has a role regional already that is not a tier of Tidemark"))
+      }
+      #expect(fixture.sql.value("SELECT rolcanlogin FROM pg_roles WHERE rolname = 'regional'") == "t")
+      try fixture.sql.script("ALTER ROLE regional NOLOGIN; COMMENT ON ROLE regional IS 'Tidemark tier'")
+      try fixture.migrate(yaml)
+    }
+
+    /// A relation of somebody else with the name of a tier's view is not touched.
+    @Test func aTableInTheViewsPlaceIsRefused() throws {
+      let fixture = try AccessFixture("inplace")
+      let yaml = AccessFixture.yaml
+      try fixture.sql.script("DROP VIEW analytics.daily_metrics_board; CREATE TABLE analytics.daily_metrics_board (mine integer)")
+      do {
+        try fixture.migrate(yaml)
+        Issue.record("it was taken")
+      } catch let error as WarehouseError { #expect(error.message.contains("exists and is no view")) }
+      #expect(fixture.sql.value("SELECT count(*) FROM analytics.daily_metrics_board") == "0")
+    }
+
+    /// No superuser is needed: CREATEROLE and CREATE on the database do; what was borrowed is given back.
+    @Test func migratesWithoutASuperuser() throws {
+      let here = try accessServer.get()
+      let admin = try Connection(here.target, applicationName: "tests")
+      try admin.script("CREATE ROLE deployer LOGIN CREATEROLE")
+      try admin.script("CREATE DATABASE deployed OWNER deployer")
+      let deployer = try Connection(here.target(database: "deployed", user: "deployer"), applicationName: "tests")
+      let topology = try Topology.parse(yaml: AccessFixture.yaml, file: "access.yaml")
+      for _ in 0..<2 { _ = try Migration.run([topology], on: deployer) { 1 } }
+      let root = try Connection(here.target(database: "deployed", user: "postgres"), applicationName: "tests")
+      for role in ["tidemark_access", "tidemark_audit"] {
+        #expect(root.value("SELECT pg_has_role('deployer', '\(role)', 'MEMBER')") == "f")
+      }
+      #expect(deployer.value("SELECT count(*) FROM access.key") == "42501")
+      try root.script("INSERT INTO analytics.daily_active_users VALUES ('2026-01-01Z', 1)")
+      #expect(deployer.value("SELECT count(*) FROM analytics.daily_active_users") == "0")
+      #expect(try AccessVerification(root, accepted: ["deployer"]) { _ throws(PostgresError) in root }.lint().filter { $0.severity == .leak } == [])
+    }
+
+    @Test func theDryRunShowsRolesPoliciesViewsAndWhatGoes() throws {
+      let topology = try Topology.parse(yaml: AccessFixture.yaml, file: "access.yaml")
+      let sql = Migration.statements([topology]).joined(separator: ";\n")
+      for words in [
+        "CREATE ROLE \"department_head\" NOLOGIN", "CREATE POLICY %I ON %s FOR SELECT TO %I USING ((department = ANY (( SELECT access.departments(''department_head''::text)",
+        "CREATE OR REPLACE VIEW analytics.\"daily_metrics_board\" WITH (security_barrier)", "DROP POLICY %I ON %s", "DROP VIEW %s", "FORCE ROW LEVEL SECURITY",
+        "GRANT SELECT ON analytics.\"daily_metrics_manager\" TO \"manager\"",
+      ] { #expect(sql.contains(words), "\(words)") }
+    }
+  }
+
+  /// What the policies cost, by their plans. `Benchmarks/access` measures the time.
+  @Suite struct Plans {
+    @Test func functionsRunOnceAndTheIndexOnTheDepartmentIsUsed() throws {
+      let fixture = try AccessFixture("plans")
+      try fixture.sql.script(
+        """
+        INSERT INTO analytics.daily_metrics (window_start, department, event_type, event_count, unique_users, revenue)
+        SELECT d, 'department ' || n, e, 1, 1, 1 FROM generate_series('2020-01-01Z'::timestamptz, '2020-04-09Z', '1 day') d, generate_series(1, 100) n, unnest('{a,b,c}'::text[]) e;
+        ANALYZE analytics.daily_metrics
+        """)
+      let head = try fixture.person("head", ("department_head", ["department 7"])), manager = try fixture.person("man", ("manager", ["department 7"]))
+      let ceo = try fixture.person("ceo", ("ceo", []))
+      for (person, relation) in [(head, "daily_metrics"), (manager, "daily_metrics_manager")] {
+        for filter in ["true", "window_start >= '2020-03-01Z'", "event_type = 'a'"] {
+          let plan = try person.query("EXPLAIN (COSTS OFF) SELECT sum(event_count) FROM analytics.\(relation) WHERE \(filter)").map { $0[0] ?? "" }.joined(separator: "\n")
+          #expect(plan.contains("InitPlan 1"), "\(plan)")
+          #expect(plan.contains("daily_metrics_department_window_start_idx") && plan.contains("department = ANY ($0)"), "\(plan)")
+          #expect(!plan.contains("Seq Scan"), "\(plan)")
+        }
+      }
+      let plan = try ceo.query("EXPLAIN (COSTS OFF) SELECT sum(event_count) FROM analytics.daily_metrics WHERE window_start >= '2020-04-01Z'").map { $0[0] ?? "" }.joined(separator: "\n")
+      #expect(plan.contains("InitPlan 1") && plan.contains("daily_metrics_pkey") && plan.contains("$0"), "\(plan)")
+      // Once a query, not once a row.
+      let calls = "SELECT COALESCE(sum(calls), 0) FROM pg_stat_user_functions WHERE funcname = 'departments'"
+      try fixture.sql.script("ALTER DATABASE \(SQL.identifier(fixture.name)) SET track_functions = 'all'")
+      let fresh = try fixture.connect(fixture.login("head"))
+      for _ in 0..<5 { #expect(fresh.value("SELECT count(*) FROM analytics.daily_metrics") == "300") }
+      _ = fresh.value("SELECT pg_stat_force_next_flush()")
+      #expect(fresh.value("SELECT 1") == "1")
+      #expect(fixture.sql.value(calls) == "5")
+    }
+  }
+}

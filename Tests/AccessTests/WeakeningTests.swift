@@ -1,0 +1,164 @@
+import Postgres
+import Testing
+import Topologies
+import Warehouse
+
+extension AccessTests {
+  /// The database weakened by hand: each way is found, and what was found is mended by a migration or an UNDO.
+  @Suite struct Weakenings {
+    struct Weakening: Sendable, CustomTestStringConvertible {
+      var name: String
+      /// `$name` is the database's name: roles belong to the server.
+      var sql: String
+      /// The kind and a word of the finding.
+      var kind: String
+      var words: String
+      var undo = ""
+      /// Whether `migrate` puts it right.
+      var isMended = true
+      var testDescription: String { name }
+    }
+
+    static let all: [Weakening] = [
+      Weakening(name: "row-level security disabled", sql: "ALTER TABLE analytics.daily_metrics DISABLE ROW LEVEL SECURITY", kind: "table", words: "no row-level security"),
+      Weakening(name: "not forced", sql: "ALTER TABLE analytics.daily_metrics NO FORCE ROW LEVEL SECURITY", kind: "table", words: "not forced"),
+      Weakening(
+        name: "a policy for PUBLIC", sql: "CREATE POLICY everybody ON analytics.daily_metrics USING (true)", kind: "policy", words: "open to PUBLIC"),
+      Weakening(
+        name: "a policy's condition", sql: "ALTER POLICY department_head ON analytics.daily_metrics USING (true)", kind: "policy", words: "shows rows where true"),
+      Weakening(
+        name: "a policy by a setting",
+        sql: "CREATE POLICY app ON analytics.daily_metrics TO department_head USING (department = current_setting('app.user_department', true))",
+        kind: "policy", words: "not of the topology"),
+      Weakening(name: "a table granted to a tier", sql: "GRANT SELECT ON analytics.daily_metrics TO manager", kind: "grant", words: "manager has SELECT"),
+      Weakening(name: "a column granted", sql: "GRANT SELECT (revenue) ON analytics.daily_metrics TO board", kind: "grant", words: "SELECT(revenue)"),
+      Weakening(name: "a hidden column given to a view's owner", sql: "GRANT SELECT (revenue) ON analytics.daily_metrics TO tidemark_view_manager", kind: "grant", words: "SELECT(revenue)"),
+      Weakening(name: "writing granted", sql: "GRANT INSERT ON analytics.daily_metrics TO department_head", kind: "grant", words: "INSERT"),
+      Weakening(
+        name: "a partition granted",
+        sql: """
+          CREATE TABLE analytics.daily_metrics_2020 () INHERITS (analytics.daily_metrics);
+          INSERT INTO analytics.daily_metrics_2020 (window_start, department, event_type, event_count, unique_users) VALUES ('2020-01-01Z', 'legal', 'a', 1, 1);
+          GRANT SELECT ON analytics.daily_metrics_2020 TO ceo
+          """, kind: "grant", words: "ceo has SELECT", undo: "DROP TABLE analytics.daily_metrics_2020", isMended: false),
+      Weakening(name: "the books granted", sql: "GRANT USAGE ON SCHEMA tidemark TO manager; GRANT SELECT ON tidemark.quarantine TO manager", kind: "grant", words: "manager has SELECT",
+        undo: "REVOKE ALL ON SCHEMA tidemark FROM manager; REVOKE ALL ON tidemark.quarantine FROM manager", isMended: false),
+      Weakening(name: "the key granted", sql: "GRANT SELECT ON access.key TO tidemark_gateway", kind: "grant", words: "tidemark_gateway has SELECT", undo: "REVOKE ALL ON access.key FROM tidemark_gateway", isMended: false),
+      Weakening(name: "the books' schema opened", sql: "GRANT USAGE ON SCHEMA raw TO PUBLIC", kind: "schema", words: "PUBLIC has USAGE", undo: "", isMended: true),
+      Weakening(name: "making things in analytics", sql: "GRANT CREATE ON SCHEMA analytics TO ceo", kind: "schema", words: "ceo has CREATE", undo: "REVOKE CREATE ON SCHEMA analytics FROM ceo", isMended: false),
+      Weakening(
+        name: "a view with its owner's rights", sql: "CREATE VIEW public.handy AS SELECT * FROM analytics.daily_metrics; GRANT SELECT ON public.handy TO PUBLIC",
+        kind: "view", words: "security_invoker", undo: "DROP VIEW public.handy", isMended: false),
+      Weakening(
+        name: "security_invoker dropped",
+        sql: """
+          CREATE VIEW public.own WITH (security_invoker) AS SELECT * FROM analytics.daily_metrics; GRANT SELECT ON public.own TO department_head;
+          ALTER VIEW public.own RESET (security_invoker)
+          """, kind: "view", words: "security_invoker", undo: "DROP VIEW public.own", isMended: false),
+      Weakening(name: "a tier's view without its barrier", sql: "ALTER VIEW analytics.daily_metrics_board RESET (security_barrier)", kind: "view", words: "security barrier"),
+      Weakening(name: "a tier's view that reads with the asker's rights", sql: "ALTER VIEW analytics.daily_metrics_manager OWNER TO tidemark_owner", kind: "view", words: "belongs to tidemark_owner"),
+      Weakening(
+        name: "a tier's view replaced", sql: "CREATE OR REPLACE VIEW analytics.daily_metrics_board WITH (security_barrier) AS SELECT window_start, event_count, revenue, updated_at FROM analytics.daily_metrics",
+        kind: "view", words: "selects something else"),
+      Weakening(
+        name: "a materialized view granted", sql: "CREATE MATERIALIZED VIEW analytics.nightly AS SELECT * FROM analytics.daily_metrics; GRANT SELECT ON analytics.nightly TO manager",
+        kind: "materialized view", words: "manager", undo: "DROP MATERIALIZED VIEW analytics.nightly", isMended: false),
+      Weakening(
+        name: "a table without policies beside the others", sql: "CREATE TABLE analytics.copied AS SELECT * FROM analytics.daily_metrics; GRANT SELECT ON analytics.copied TO tidemark_reader",
+        kind: "table", words: "no row-level security", undo: "DROP TABLE analytics.copied", isMended: false),
+      Weakening(
+        name: "a definer function without a search path",
+        sql: "CREATE FUNCTION public.sum_all() RETURNS numeric LANGUAGE sql SECURITY DEFINER AS 'SELECT sum(revenue) FROM analytics.daily_metrics'",
+        kind: "function", words: "fixed search_path", undo: "DROP FUNCTION public.sum_all()", isMended: false),
+      Weakening(
+        name: "a superuser's definer function",
+        sql: "CREATE FUNCTION public.sum_all() RETURNS numeric LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog AS 'SELECT sum(revenue) FROM analytics.daily_metrics'",
+        kind: "function", words: "past every policy", undo: "DROP FUNCTION public.sum_all()", isMended: false),
+      Weakening(
+        name: "the policies' function replaced",
+        sql: "CREATE OR REPLACE FUNCTION access.holds(tier text) RETURNS boolean LANGUAGE plpgsql STABLE SECURITY DEFINER PARALLEL RESTRICTED SET search_path = pg_catalog, pg_temp AS 'BEGIN RETURN true; END'",
+        kind: "function", words: "not what Tidemark made it"),
+      Weakening(name: "the policies' function without its path", sql: "ALTER FUNCTION access.person() RESET search_path", kind: "function", words: "search_path"),
+      Weakening(name: "issuing opened", sql: "GRANT EXECUTE ON FUNCTION access.issue(text, text, integer) TO PUBLIC", kind: "function", words: "may be called by"),
+      Weakening(
+        name: "default privileges", sql: "ALTER DEFAULT PRIVILEGES FOR ROLE tidemark_owner IN SCHEMA analytics GRANT SELECT ON TABLES TO PUBLIC",
+        kind: "default privileges", words: "will be open to PUBLIC", undo: "ALTER DEFAULT PRIVILEGES FOR ROLE tidemark_owner IN SCHEMA analytics REVOKE SELECT ON TABLES FROM PUBLIC", isMended: false),
+      Weakening(name: "a login that bypasses", sql: "CREATE ROLE bypass_$name LOGIN BYPASSRLS", kind: "login", words: "BYPASSRLS", undo: "DROP ROLE bypass_$name", isMended: false),
+      Weakening(name: "another superuser", sql: "CREATE ROLE super_$name LOGIN SUPERUSER", kind: "login", words: "SUPERUSER", undo: "DROP ROLE super_$name", isMended: false),
+      Weakening(name: "a login that reads all data", sql: "CREATE ROLE all_$name LOGIN IN ROLE pg_read_all_data", kind: "member", words: "pg_read_all_data", undo: "DROP ROLE all_$name", isMended: false),
+      Weakening(name: "a tier in a worker's role", sql: "GRANT tidemark_writer TO manager", kind: "member", words: "tidemark_writer", undo: "REVOKE tidemark_writer FROM manager", isMended: false),
+      Weakening(name: "a tier in a tier", sql: "GRANT ceo TO department_head", kind: "member", words: "is in ceo", undo: "REVOKE ceo FROM department_head", isMended: false),
+      Weakening(name: "a login in a view's owner", sql: "CREATE ROLE sneak_$name LOGIN IN ROLE tidemark_view_board", kind: "member", words: "tidemark_view_board", undo: "DROP ROLE sneak_$name", isMended: false),
+      Weakening(name: "a tier that can log in", sql: "ALTER ROLE board LOGIN", kind: "role", words: "NOLOGIN", undo: "ALTER ROLE board NOLOGIN", isMended: false),
+      Weakening(name: "a table that belongs to somebody", sql: "CREATE ROLE own_$name LOGIN; ALTER TABLE analytics.daily_metrics OWNER TO own_$name", kind: "table", words: "belongs to own_",
+        undo: "ALTER TABLE analytics.daily_metrics OWNER TO tidemark_owner; DROP ROLE own_$name", isMended: false),
+      Weakening(
+        name: "a trigger that carries rows away",
+        sql: "CREATE TRIGGER away AFTER INSERT ON analytics.daily_metrics EXECUTE FUNCTION suppress_redundant_updates_trigger()", kind: "trigger", words: "carry rows away",
+        undo: "DROP TRIGGER away ON analytics.daily_metrics", isMended: false),
+      Weakening(name: "the audit silenced", sql: "ALTER TABLE access.member DISABLE TRIGGER ALL", kind: "audit", words: "missing or disabled"),
+      Weakening(name: "the audit editable", sql: "DROP TRIGGER tidemark_keep ON access.audit", kind: "audit", words: "missing or disabled"),
+      Weakening(
+        name: "a rule changed by hand", sql: "UPDATE tidemark.access_rule SET condition = 'true' WHERE tier = 'department_head'; ALTER POLICY department_head ON analytics.daily_metrics USING (true)",
+        kind: "rule", words: "is another one in access.yaml"),
+    ]
+
+    @Test(arguments: all) func isFound(_ weakening: Weakening) throws {
+      let fixture = try Self.shared.get()
+      let lint = { try fixture.verification([fixture.topology]).lint().filter { $0.severity == .leak } }
+      #expect(try lint() == [])
+      try fixture.sql.script(weakening.sql.replacing("$name", with: fixture.name))
+      let found = try lint()
+      #expect(found.contains { $0.kind == weakening.kind && $0.message.contains(weakening.words) }, "\(found)")
+      if weakening.isMended {
+        try fixture.migrate()
+      } else {
+        try fixture.sql.script(weakening.undo.replacing("$name", with: fixture.name))
+      }
+      #expect(try lint() == [], "after \(weakening.isMended ? "migrate" : "the undoing")")
+    }
+    // Safety: tests of this module run one after another.
+    nonisolated(unsafe) static let shared = Result { try AccessFixture("weakened") }
+
+    /// The same holes, found without the catalogue: by a login that walks through them.
+    @Test(arguments: [
+      ("ALTER TABLE analytics.daily_metrics DISABLE ROW LEVEL SECURITY", "department_head sees 120 rows that are not just the 20 granted"),
+      ("ALTER POLICY department_head ON analytics.daily_metrics USING (true)", "department_head sees 120 rows"),
+      ("ALTER POLICY department_head ON analytics.daily_metrics USING (department <> 'sales')", "department_head sees 100 rows"),
+      ("GRANT SELECT ON analytics.daily_metrics TO manager", "manager may SELECT from it"),
+      ("GRANT DELETE ON analytics.daily_metrics TO ceo", "ceo may DELETE"),
+      ("GRANT SELECT ON access.key TO PUBLIC", "may SELECT from it"),
+      ("CREATE VIEW analytics.handy AS SELECT * FROM analytics.daily_metrics; GRANT SELECT ON analytics.handy TO all_hands", "all_hands may SELECT from it"),
+      ("CREATE OR REPLACE VIEW analytics.daily_metrics_board AS SELECT window_start, event_count, revenue, updated_at FROM analytics.daily_metrics", "board sees 120 rows"),
+    ])
+    func isWalkedThrough(_ sql: String, _ words: String) throws {
+      let fixture = try AccessFixture("walk\(abs(sql.utf8.reduce(5381) { ($0 &* 33) ^ Int($1) } % 1_000_000))")
+      try fixture.sql.script(sql)
+      let report = try fixture.verification().run()
+      #expect(report.findings.contains { $0.kind == "matrix" && $0.message.contains(words) }, "\(report.findings)")
+      #expect(report.leaks > 0)
+    }
+
+    @Test func aSoundDatabasePassesAndTheLoginsAreGone() throws {
+      let fixture = try AccessFixture("sound")
+      _ = try fixture.person("ada", ("department_head", ["sales"]))
+      _ = try fixture.gateway()
+      let report = try fixture.verification([fixture.topology]).run()
+      #expect(report.leaks == 0, "\(report.findings.filter { $0.severity == .leak }) \(report.attacks.filter { $0.leak != nil })")
+      #expect(report.refused > 1000 && report.attacks.count > 140)
+      let seen = Set(report.lines.filter { !$0.columns.isEmpty }.map { "\($0.tier) \($0.relation) \($0.seen) of \($0.expected)" })
+      #expect(seen.isSuperset(of: [
+        "ceo analytics.daily_metrics 120 of 120", "department_head analytics.daily_metrics 20 of 20", "manager analytics.daily_metrics_manager 20 of 20",
+        "board analytics.daily_metrics_board 7 of 7", "all_hands analytics.daily_active_users_all_hands 10 of 10",
+      ]))
+      #expect(fixture.sql.value("SELECT count(*) FROM pg_roles WHERE starts_with(rolname, 'tidemark_verify_')") == "0")
+      #expect(fixture.sql.value("SELECT count(*) FROM access.member WHERE starts_with(login, 'tidemark_verify_')") == "0")
+    }
+
+    @Test func aServerWithAKnownFlawIsFound() {
+      for (version, isFlawed) in [(150_013, true), (150_014, false), (150_018, false), (160_009, true), (160_010, false), (170_005, true), (170_006, false), (180_000, false), (140_018, true)] {
+        #expect((AccessVerification.flaw(inVersion: version) != nil) == isFlawed, "\(version)")
+      }
+    }
+  }
+}

@@ -1,0 +1,105 @@
+"""What has to hold after a round. Every check gives the differences that it found, as lines; none means that all is well.
+
+`prove` plants one difference after another into copies of a good database and sees that each is found: a check that cannot
+fail proves nothing.
+"""
+import subprocess
+
+from postgres import Client
+
+BOOKS = {
+    "the ledger has neither holes nor overlaps, and begins at 0": """
+        SELECT topic, partition, from_offset, before FROM (
+          SELECT topic, partition, from_offset, COALESCE(lag(to_offset) OVER w, 0) AS before
+            FROM tidemark.ledger WINDOW w AS (PARTITION BY topology, topic, partition ORDER BY from_offset)) l
+         WHERE before <> from_offset""",
+    "every offset is in one bucket": """
+        SELECT topic, partition, from_offset, to_offset FROM tidemark.ledger
+         WHERE to_offset - from_offset <> applied + filtered + duplicate + late + quarantined + gap""",
+    # (The broker's own word for the log's end is what the last instance of a round waits for.)
+    "next_offset is the ledger's end, and not short of the log's": """
+        SELECT p.topic, p.partition, p.next_offset, p.end_offset, max(l.to_offset) FROM tidemark.partition p
+          LEFT JOIN tidemark.ledger l USING (topology, topic, partition) GROUP BY p.topology, p.topic, p.partition
+        HAVING p.next_offset IS DISTINCT FROM COALESCE(max(l.to_offset), 0) OR p.next_offset < p.end_offset""",
+    "nothing is booked as a gap": "SELECT topic, partition, from_offset, to_offset, gap, instance FROM tidemark.ledger WHERE gap > 0",
+    "epochs and watermarks never go back along the log": """
+        SELECT topic, partition, from_offset, epoch, before, watermark_before, mark FROM (
+          SELECT *, lag(epoch) OVER w AS before, lag(watermark_after) OVER w AS mark
+            FROM tidemark.ledger WINDOW w AS (PARTITION BY topology, topic, partition ORDER BY from_offset)) l
+         WHERE epoch < before OR watermark_after < watermark_before OR watermark_before IS DISTINCT FROM mark""",
+    "the quarantine holds what each flush has booked": """
+        SELECT l.topic, l.partition, l.from_offset, l.to_offset, l.late + l.quarantined - l.quarantine_omitted, count(q."offset")
+          FROM tidemark.ledger l LEFT JOIN tidemark.quarantine q ON (q.topology, q.topic, q.partition) = (l.topology, l.topic, l.partition)
+           AND q."offset" >= l.from_offset AND q."offset" < l.to_offset
+         GROUP BY l.topology, l.topic, l.partition, l.from_offset
+        HAVING l.late + l.quarantined - l.quarantine_omitted <> count(q."offset")""",
+    "no row was rejected": "SELECT aggregate, window_start, key, message FROM tidemark.rejected_row",
+    "no alert was raised": "SELECT topic, partition, kind, message FROM tidemark.alert",
+    "nobody owns a partition any more": "SELECT topic, partition, owner FROM tidemark.partition WHERE owner IS NOT NULL",
+}
+
+
+def rows(binary, target, expected):
+    """Rows, late counts, quarantine and ledger totals against what `generate --expect` computed."""
+    done = subprocess.run(
+        [binary, "compare-expected", expected, "--postgres", target], capture_output=True, text=True, stdin=subprocess.DEVNULL)
+    if done.returncode == 0:
+        return []
+    if done.returncode == 3:
+        return [f"rows: {line}" for line in done.stdout.splitlines()]
+    return [f"compare-expected ended with exit code {done.returncode}: {done.stderr.strip()}"]
+
+
+def books(port, database, but=()):
+    client = Client(port, database, timeout=60)
+    try:
+        found = []
+        for name, sql in BOOKS.items():
+            if name not in but:
+                found += [f"{name}: not here: {', '.join(str(v) for v in row)}" for row in client.query(sql)]
+        return found
+    finally:
+        client.close()
+
+
+def all_differences(binary, server, database, expected):
+    return rows(binary, target(server, database), expected) + books(server.port, database)
+
+
+def target(server, database, port=None):
+    return f"host=127.0.0.1 port={port or server.port} dbname={database} user=postgres sslmode=disable gssencmode=disable"
+
+
+PLANTED = {
+    "a row that is one too high": "UPDATE analytics.daily_metrics SET event_count = event_count + 1 WHERE ctid = (SELECT min(ctid) FROM analytics.daily_metrics)",
+    "a row that is missing": "DELETE FROM analytics.daily_metrics WHERE ctid = (SELECT max(ctid) FROM analytics.daily_metrics)",
+    "a flush that the ledger forgot": "DELETE FROM tidemark.ledger WHERE ctid = (SELECT max(ctid) FROM tidemark.ledger)",
+    "a flush that is booked twice": """
+        INSERT INTO tidemark.ledger SELECT topology, topic, partition, to_offset - 1, to_offset, 1, 0, 0, 0, 0, 0, 0, 0, 0, watermark_after,
+          watermark_after, earliest, latest, epoch, instance, flushed_at FROM tidemark.ledger WHERE to_offset - from_offset > 1 LIMIT 1""",
+    "an event booked as a gap": "UPDATE tidemark.ledger SET applied = applied - 1, gap = gap + 1 WHERE ctid = (SELECT min(ctid) FROM tidemark.ledger WHERE applied > 0)",
+    "an offset that ran ahead": "UPDATE tidemark.partition SET next_offset = next_offset + 1 WHERE partition = 0",
+    "a flush of a fenced epoch": "UPDATE tidemark.ledger SET epoch = epoch + 1000 WHERE partition = 0 AND from_offset = 0",
+    "a refused event that is gone": "DELETE FROM tidemark.quarantine WHERE ctid = (SELECT min(ctid) FROM tidemark.quarantine)",
+    "a refused event under another reason": "UPDATE tidemark.quarantine SET reason = 'other' WHERE ctid = (SELECT min(ctid) FROM tidemark.quarantine)",
+    "a late count that is one too high": "UPDATE tidemark.late_count SET late = late + 1 WHERE ctid = (SELECT min(ctid) FROM tidemark.late_count)",
+}
+
+
+def prove(binary, server, database, expected):
+    """Names of planted differences that were not found."""
+    missed = []
+    for number, (name, sql) in enumerate(PLANTED.items()):
+        copy = f"planted_{number}"
+        admin = Client(server.port, "postgres", timeout=60)
+        try:
+            admin.query(f"CREATE DATABASE {copy} TEMPLATE {database}")
+            client = Client(server.port, copy)
+            client.query(sql)
+            client.close()
+            if not all_differences(binary, server, copy, expected):
+                missed.append(name)
+            admin.query(f"DROP DATABASE {copy} WITH (FORCE)")
+        finally:
+            admin.close()
+    return missed
