@@ -45,6 +45,7 @@ let package = Package(
     room("Postgres", ["CLibPQ"]),
     room("Alerting", ["Topologies", "Aggregation"]),
     room("Warehouse", ["Engine", "Postgres", "Topologies", "Aggregation", "Alerting"]),
+    room("Reconciliation", ["Warehouse", "Postgres", "Topologies", "Aggregation"]),
     room("LocalServers", ["Postgres"]),
     room("Workload", ["Topologies", "Aggregation", "CZlib"]),
     room("Journal", ["Aggregation", "CSimdJSON"]),
@@ -57,7 +58,7 @@ let package = Package(
     .executableTarget(
       name: "tidemark",
       dependencies: [
-        "Aggregation", "Topologies", "Kafka", "Postgres", "Warehouse", "Engine", "Runtime", "LocalServers", "Workload", "Alerting", "Channels",
+        "Aggregation", "Topologies", "Kafka", "Postgres", "Warehouse", "Engine", "Runtime", "LocalServers", "Workload", "Reconciliation", "Alerting", "Channels",
         .product(name: "ArgumentParser", package: "swift-argument-parser"), .product(name: "Logging", package: "swift-log"),
       ], swiftSettings: settings),
 
@@ -72,6 +73,7 @@ let package = Package(
     tests("WorkloadTests", ["Workload", "Topologies", "Aggregation", "Decoding"]),
     tests("PostgresTests", ["Postgres", "LocalServers"]),
     tests("WarehouseTests", ["Warehouse", "Postgres", "LocalServers", "Topologies", "Aggregation", "Decoding"]),
+    tests("ReconciliationTests", ["Reconciliation", "Warehouse", "Postgres", "LocalServers", "Topologies", "Aggregation", "Engine"]),
     tests("AccessTests", ["Warehouse", "Engine", "Postgres", "LocalServers", "Topologies", "Aggregation"]),
     tests("RuntimeTests", ["Runtime", "Engine", "Journal", "Kafka", "Aggregation"]),
     tests("SimulationTests", ["Simulation", "Engine", "Warehouse", "Postgres", "LocalServers", "Topologies", "Aggregation"]),

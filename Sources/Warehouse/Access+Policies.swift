@@ -86,7 +86,7 @@ extension Access {
   /// Row-level security on the table and its partitions, just the policies wanted, and no other privileges.
   private static func guarding(_ table: String, _ rules: [AccessRule]) -> [String] {
     let name = SQL.literal("analytics.\(SQL.identifier(table))")
-    let wanted = (["tidemark_writer"] + rules.map(\.policyRole)).map(SQL.literal).joined(separator: ", ")
+    let wanted = (["tidemark_writer", "tidemark_batch"] + rules.map(\.policyRole)).map(SQL.literal).joined(separator: ", ")
     var result = [
       """
       DO $$ DECLARE part regclass; v_policy name; BEGIN
@@ -98,12 +98,12 @@ extension Access {
           FOR v_policy IN SELECT polname FROM pg_policy WHERE polrelid = part AND polname <> ALL (ARRAY[\(wanted)]) LOOP
             EXECUTE format('DROP POLICY %I ON %s', v_policy, part);
           END LOOP;
-          PERFORM tidemark.revoke_from_others(part, ARRAY['tidemark_writer']);
+          PERFORM tidemark.revoke_from_others(part, ARRAY['tidemark_writer', 'tidemark_batch']);
         END LOOP;
       END $$
       """
     ]
-    result.append(policy(name, "tidemark_writer", command: "ALL", letter: "*", "true", check: "true"))
+    for worker in ["tidemark_writer", "tidemark_batch"] { result.append(policy(name, worker, command: "ALL", letter: "*", "true", check: "true")) }
     for rule in rules { result.append(policy(name, rule.policyRole, command: "SELECT", letter: "r", rule.condition, check: nil)) }
     if let column = rules.lazy.compactMap(\.departmentColumn).first { result.append(index(name, column)) }
     return result
