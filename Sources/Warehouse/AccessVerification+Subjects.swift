@@ -7,7 +7,7 @@ extension AccessVerification {
   /// One login a tier, one in two tiers and two departments, and one that nothing is granted to.
   func makeSubjects() throws(PostgresError) {
     let tiers = try admin.query("SELECT name, rows FROM tidemark.tier ORDER BY 1").map { (name: $0[0] ?? "", rows: $0[1] ?? "") }
-    let departments = try someDepartments()
+    departments = try someDepartments()
     for tier in tiers {
       try add(tier.name, [(tier.name, tier.rows == "own" ? [departments[0]] : [])])
     }
