@@ -65,6 +65,18 @@ extension Access {
     ]
     result += topology.tiers.map { tier in
       """
+      DO $$ BEGIN
+        IF EXISTS (SELECT FROM tidemark.tier WHERE name = \(SQL.literal(tier.role)) AND (rows, measures, complete_days)
+                     IS DISTINCT FROM ('\(tier.rows.rawValue)', '\(tier.measures.rawValue)', \(tier.completeDays)))
+           AND EXISTS (SELECT FROM tidemark.access_rule r JOIN tidemark.aggregate a ON a.table_name = r.table_name
+                        WHERE r.tier = \(SQL.literal(tier.role)) AND a.topology <> \(SQL.literal(topology.name))) THEN
+          RAISE EXCEPTION 'tier \(tier.role) is defined otherwise by another topology of this database: one database has one tier of a name';
+        END IF;
+      END $$
+      """
+    }
+    result += topology.tiers.map { tier in
+      """
       INSERT INTO tidemark.tier (name, rows, measures, complete_days)
       VALUES (\(SQL.literal(tier.role)), '\(tier.rows.rawValue)', '\(tier.measures.rawValue)', \(tier.completeDays))
       ON CONFLICT (name) DO UPDATE SET rows = excluded.rows, measures = excluded.measures, complete_days = excluded.complete_days

@@ -157,6 +157,12 @@ extension AccessLint {
       let tiers = try connection.query("SELECT name FROM tidemark.tier ORDER BY 1").compactMap { $0[0] }
       let tables = Access.tables.filter { $0.contains("FUNCTION") || $0.hasPrefix("SET LOCAL ROLE") }
       let expected = tables + Access.identity + Access.people + Access.tokens
+      // A login that is no superuser borrows the roles until the rollback.
+      for role in ["tidemark_access", "tidemark_audit"] {
+        if try connection.query("SELECT pg_has_role(current_user, $1::name, 'MEMBER')", [.text(role)])[0][0] == "f" {
+          try connection.script("GRANT \(role) TO CURRENT_USER")
+        }
+      }
       // Functions of other owners stay what they are, and are found below.
       for row in before where row[2] != "tidemark_access" && row[2] != "tidemark_audit" { try connection.script("DROP FUNCTION \(row[0] ?? "") CASCADE") }
       try connection.script("SET LOCAL ROLE tidemark_access; GRANT CREATE ON SCHEMA access TO tidemark_audit")

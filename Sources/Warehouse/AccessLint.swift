@@ -88,10 +88,14 @@ struct AccessLint {
     """
 
   private func tables() throws(PostgresError) -> [AccessFinding] {
+    // A table of somebody's own is nobody's business while nobody else may read it.
     let bare = try connection.query(
       """
       SELECT c.oid::regclass, c.relrowsecurity FROM pg_class c
        WHERE c.oid IN \(Self.guarded) AND NOT (c.relrowsecurity AND c.relforcerowsecurity)
+         AND (c.relname IN (SELECT table_name FROM tidemark.aggregate) OR EXISTS (SELECT FROM pg_inherits i WHERE i.inhrelid = c.oid)
+           OR EXISTS (SELECT FROM aclexplode(c.relacl) a LEFT JOIN pg_roles r ON r.oid = a.grantee
+                       WHERE a.grantee <> c.relowner AND (r.oid IS NULL OR NOT \(Self.internalRole))))
       """)
     let owned = try connection.query(
       """
@@ -105,7 +109,7 @@ struct AccessLint {
     } + leak("table", owned) { "belongs to \($0[1]), who can switch row-level security off: ALTER TABLE \($0[0]) OWNER TO tidemark_owner" }
   }
 
-  /// Policies that are not just those of the rules. Conditions compare as PostgreSQL prints them: the wanted one is put on a
+  /// Policies that are not just those of the rules, besides those of roles by which Tidemark works. Conditions compare as PostgreSQL prints them: the wanted one is put on a
   /// temporary table of the same columns for that.
   private func policies() throws(PostgresError) -> [AccessFinding] {
     let wanted = try connection.query("SELECT table_name, policy_role, condition FROM tidemark.access_rule")
@@ -119,13 +123,13 @@ struct AccessLint {
           WITH RECURSIVE up(relid) AS (SELECT c.oid UNION SELECT i.inhparent FROM pg_inherits i JOIN up u ON u.relid = i.inhrelid)
           SELECT k.oid, k.relname FROM up JOIN pg_class k ON k.oid = up.relid
            WHERE NOT EXISTS (SELECT FROM pg_inherits i WHERE i.inhrelid = k.oid)) root
-       WHERE c.oid IN \(Self.guarded)
+       WHERE c.oid IN \(Self.guarded) AND EXISTS (
+         SELECT FROM unnest(p.polroles) o LEFT JOIN pg_roles r ON r.oid = o WHERE r.oid IS NULL OR NOT \(Self.internalRole))
       """)
     var printed: [String: String?] = [:]
     var findings: [AccessFinding] = []
     for row in found {
       let (table, name, roles, condition) = (row[0] ?? "", row[1] ?? "", row[7] ?? "", row[4])
-      if name == "tidemark_writer", roles == "tidemark_writer" { continue }
       guard row[3] == "t" else { continue }  // a restrictive policy only takes away
       let rule = wanted.first { $0[0] == row[5] && $0[1] == name }
       if roles == "PUBLIC" {

@@ -78,6 +78,36 @@ extension AccessTests {
       try fixture.migrate(yaml)
     }
 
+    @Test func anotherTopologyCannotRedefineATierThatIsInUse() throws {
+      let fixture = try AccessFixture("redefined")
+      let other = AccessFixture.yaml.replacing("topology: product-events", with: "topology: other").replacing("daily_metrics", with: "other_metrics")
+        .replacing("daily_active_users", with: "other_users").replacing("per_minute", with: "other_minute")
+        .replacing("time: {", with: "tiers: { manager: { rows: all } }\ntime: {")
+      do {
+        try fixture.migrate(other)
+        Issue.record("it was taken")
+      } catch let error as WarehouseError { #expect(error.message.contains("tier manager is defined otherwise by another topology")) }
+      // The topology itself may: it is the only one that uses the tier.
+      try fixture.migrate(AccessFixture.yaml.replacing("time: {", with: "tiers: { manager: { rows: totals } }\ntime: {"))
+    }
+
+    /// Verification by a login that is no superuser.
+    @Test func verifiesWithoutASuperuser() throws {
+      let fixture = try AccessFixture("operator")
+      let here = try accessServer.get()
+      let name = fixture.login("ops")
+      try fixture.sql.script("CREATE ROLE \(name) LOGIN CREATEROLE IN ROLE tidemark_owner, tidemark_writer, tidemark_granter, tidemark_issuer")
+      let ops = try Connection(here.target(database: fixture.name, user: name), applicationName: "tests")
+      let verification = AccessVerification(ops, topologies: [fixture.topology]) { login throws(PostgresError) in
+        try Connection("host=127.0.0.1 port=\(here.port) dbname=\(fixture.name)", applicationName: "tests", login: login)
+      }
+      let report = try verification.run()
+      #expect(report.leaks == 0, "\(report.findings.filter { $0.severity == .leak }) \(report.attacks.filter { $0.leak != nil })")
+      #expect(report.lines.contains { $0.tier == "ceo" && $0.relation == "analytics.daily_metrics" && $0.seen == 120 && $0.expected == 120 })
+      #expect(fixture.sql.value("SELECT count(*) FROM pg_roles WHERE starts_with(rolname, 'tidemark_verify_')") == "0")
+      #expect(fixture.sql.value("SELECT pg_has_role('\(name)', 'tidemark_access', 'MEMBER')") == "f")
+    }
+
     /// A relation of somebody else with the name of a tier's view is not touched.
     @Test func aTableInTheViewsPlaceIsRefused() throws {
       let fixture = try AccessFixture("inplace")
