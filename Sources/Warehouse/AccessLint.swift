@@ -71,7 +71,8 @@ struct AccessLint {
       }
       for row in known where tables.contains(row[0] ?? "") && !wanted.contains(where: { $0.table == row[0] && $0.tier == row[1] }) {
         findings.append(
-          AccessFinding(.leak, "rule", "\(row[0] ?? "") for \(row[1] ?? "")", "is not granted by \(topology.file) any more: run `tidemark migrate`"))
+          AccessFinding(
+            .leak, "rule", "\(row[0] ?? "") for \(row[1] ?? "")", "is not granted by \(topology.file) any more: run `tidemark migrate`"))
       }
     }
     return findings
@@ -102,15 +103,30 @@ struct AccessLint {
       SELECT c.oid::regclass, r.rolname FROM pg_class c JOIN pg_roles r ON r.oid = c.relowner
        WHERE c.oid IN \(Self.guarded) AND r.rolname <> 'tidemark_owner'
       """)
-    return leak("table", bare) { row in
+    let books = try connection.query(
+      """
+      SELECT c.oid::regclass, c.relrowsecurity AND c.relforcerowsecurity FROM pg_class c
+       WHERE c.relnamespace = 'access'::regnamespace AND c.relkind = 'r'
+         AND (NOT (c.relrowsecurity AND c.relforcerowsecurity) OR EXISTS (
+           SELECT FROM pg_policy p WHERE p.polrelid = c.oid
+              AND NOT (p.polname = 'tidemark_granter' AND p.polcmd = 'r' AND p.polroles = ARRAY['tidemark_granter'::regrole::oid]
+                       AND c.relname IN ('member', 'audit'))
+              AND p.polroles <> ARRAY[c.relowner]))
+      """)
+    return leak("table", books) { row in
+      "is closed by row-level security no more (\(row[1] == "t" ? "it has another policy" : "not enabled and forced")): run `tidemark migrate`"
+    }
+      + leak("table", bare) { row in
       row[1] == "t"
-        ? "row-level security is not forced: its owner reads past the policies; ALTER TABLE \(row[0]) FORCE ROW LEVEL SECURITY"
+        ? "row-level security is not forced: its owner reads past it; ALTER TABLE \(row[0]) FORCE ROW LEVEL SECURITY"
         : "has no row-level security: whoever may SELECT reads every row; run `tidemark migrate`"
-    } + leak("table", owned) { "belongs to \($0[1]), who can switch row-level security off: ALTER TABLE \($0[0]) OWNER TO tidemark_owner" }
+    } + leak("table", owned) { row in
+      "belongs to \(row[1]), who can switch row-level security off: ALTER TABLE \(row[0]) OWNER TO tidemark_owner"
+    }
   }
 
-  /// Policies that are not just those of the rules, besides those of roles by which Tidemark works. Conditions compare as PostgreSQL prints them: the wanted one is put on a
-  /// temporary table of the same columns for that.
+  /// Policies that are not just those of the rules, besides those of roles by which Tidemark works. Conditions compare as
+  /// PostgreSQL prints them: the wanted one is put on a temporary table of the same columns for that.
   private func policies() throws(PostgresError) -> [AccessFinding] {
     let wanted = try connection.query("SELECT table_name, policy_role, condition FROM tidemark.access_rule")
     let found = try connection.query(

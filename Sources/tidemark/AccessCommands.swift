@@ -81,7 +81,10 @@ struct AccessCommand: ParsableCommand {
         guard !keepSessions else { return }
         let sessions = try withBooks(postgres) { books throws(WarehouseError) in try books.endSessions(of: login) }
         if sessions.ended > 0 { Console.note("\(sessions.ended) session\(sessions.ended == 1 ? "" : "s") of \(login) ended") }
-        if sessions.left > 0 { Console.note("\(sessions.left) session\(sessions.left == 1 ? "" : "s") of \(login) left open: ending them takes a superuser or pg_signal_backend") }
+        if sessions.left > 0 {
+          let what = "\(sessions.left) session\(sessions.left == 1 ? "" : "s") of \(login)"
+          Console.note("\(what) left open: ending them takes a superuser or pg_signal_backend")
+        }
       }
     }
   }

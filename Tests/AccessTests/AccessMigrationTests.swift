@@ -172,6 +172,17 @@ extension AccessTests {
       }
       let plan = try ceo.query("EXPLAIN (COSTS OFF) SELECT sum(event_count) FROM analytics.daily_metrics WHERE window_start >= '2020-04-01Z'").map { $0[0] ?? "" }.joined(separator: "\n")
       #expect(plan.contains("InitPlan 1") && plan.contains("daily_metrics_pkey") && plan.contains("$0"), "\(plan)")
+      // A gateway that serves tiers with and without departments says in which it asks, for the index's sake.
+      let api = try fixture.gateway()
+      _ = try fixture.books.grant("ada@example.org", tier: "department_head", departments: ["department 7"])
+      let token = try fixture.books.token(for: "ada@example.org", at: fixture.login("api"), seconds: 60)
+      try api.script("BEGIN")
+      #expect(api.value("SELECT access.assume($1)", [.text(token)]) == "ada@example.org")
+      try api.script("SET LOCAL ROLE department_head")
+      #expect(api.departments() == "<department 7>")
+      let narrow = try api.query("EXPLAIN (COSTS OFF) SELECT sum(event_count) FROM analytics.daily_metrics").map { $0[0] ?? "" }.joined(separator: "\n")
+      #expect(narrow.contains("daily_metrics_department_window_start_idx"), "\(narrow)")
+      try api.script("COMMIT")
       // Once a query, not once a row.
       let calls = "SELECT COALESCE(sum(calls), 0) FROM pg_stat_user_functions WHERE funcname = 'departments'"
       try fixture.sql.script("ALTER DATABASE \(SQL.identifier(fixture.name)) SET track_functions = 'all'")

@@ -96,6 +96,8 @@ extension AccessTests {
         name: "a trigger that carries rows away",
         sql: "CREATE TRIGGER away AFTER INSERT ON analytics.daily_metrics EXECUTE FUNCTION suppress_redundant_updates_trigger()", kind: "trigger", words: "carry rows away",
         undo: "DROP TRIGGER away ON analytics.daily_metrics", isMended: false),
+      Weakening(name: "the key's table opened", sql: "ALTER TABLE access.key DISABLE ROW LEVEL SECURITY", kind: "table", words: "no more"),
+      Weakening(name: "members shown", sql: "CREATE POLICY p ON access.member USING (true)", kind: "table", words: "another policy"),
       Weakening(name: "the audit silenced", sql: "ALTER TABLE access.member DISABLE TRIGGER ALL", kind: "audit", words: "missing or disabled"),
       Weakening(name: "the audit editable", sql: "DROP TRIGGER tidemark_keep ON access.audit", kind: "audit", words: "missing or disabled"),
       Weakening(
