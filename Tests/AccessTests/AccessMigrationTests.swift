@@ -166,12 +166,12 @@ extension AccessTests {
         for filter in ["true", "window_start >= '2020-03-01Z'", "event_type = 'a'"] {
           let plan = try person.query("EXPLAIN (COSTS OFF) SELECT sum(event_count) FROM analytics.\(relation) WHERE \(filter)").map { $0[0] ?? "" }.joined(separator: "\n")
           #expect(plan.contains("InitPlan 1"), "\(plan)")
-          #expect(plan.contains("daily_metrics_department_window_start_idx") && plan.contains("department = ANY ($0)"), "\(plan)")
+          #expect(plan.contains("daily_metrics_department_window_start_idx") && plan.contains("department = ANY ("), "\(plan)")
           #expect(!plan.contains("Seq Scan"), "\(plan)")
         }
       }
       let plan = try ceo.query("EXPLAIN (COSTS OFF) SELECT sum(event_count) FROM analytics.daily_metrics WHERE window_start >= '2020-04-01Z'").map { $0[0] ?? "" }.joined(separator: "\n")
-      #expect(plan.contains("InitPlan 1") && plan.contains("daily_metrics_pkey") && plan.contains("$0"), "\(plan)")
+      #expect(plan.contains("InitPlan 1") && plan.contains("daily_metrics_pkey"), "\(plan)")
       // A gateway that serves tiers with and without departments says in which it asks, for the index's sake.
       let api = try fixture.gateway()
       _ = try fixture.books.grant("ada@example.org", tier: "department_head", departments: ["department 7"])
