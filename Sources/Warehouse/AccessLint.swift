@@ -10,15 +10,6 @@ struct AccessLint {
   /// Logins and roles whose power an operator has accepted.
   let accepted: Set<String>
 
-  /// Roles by which Tidemark itself works.
-  static let workers = ["tidemark_owner", "tidemark_writer", "tidemark_access", "tidemark_audit"]
-
-  /// A name is Tidemark's own work: its owner, its writer and others that may come to be, but no role that people are given.
-  static let internalRole = """
-    (starts_with(r.rolname, 'tidemark_') AND NOT r.rolcanlogin AND NOT starts_with(r.rolname, 'tidemark_view_')
-      AND r.rolname NOT IN ('tidemark_reader', 'tidemark_gateway', 'tidemark_issuer', 'tidemark_granter'))
-    """
-
   /// Schemas that hold what people may see only by a grant of the topology.
   static let protected = """
     (SELECT n.oid FROM pg_namespace n JOIN pg_roles o ON o.oid = n.nspowner
@@ -96,7 +87,7 @@ struct AccessLint {
        WHERE c.oid IN \(Self.guarded) AND NOT (c.relrowsecurity AND c.relforcerowsecurity)
          AND (c.relname IN (SELECT table_name FROM tidemark.aggregate) OR EXISTS (SELECT FROM pg_inherits i WHERE i.inhrelid = c.oid)
            OR EXISTS (SELECT FROM aclexplode(c.relacl) a LEFT JOIN pg_roles r ON r.oid = a.grantee
-                       WHERE a.grantee <> c.relowner AND (r.oid IS NULL OR NOT \(Self.internalRole))))
+                       WHERE a.grantee <> c.relowner AND (r.oid IS NULL OR NOT \(Access.isWorker))))
       """)
     let owned = try connection.query(
       """
@@ -139,8 +130,7 @@ struct AccessLint {
           WITH RECURSIVE up(relid) AS (SELECT c.oid UNION SELECT i.inhparent FROM pg_inherits i JOIN up u ON u.relid = i.inhrelid)
           SELECT k.oid, k.relname FROM up JOIN pg_class k ON k.oid = up.relid
            WHERE NOT EXISTS (SELECT FROM pg_inherits i WHERE i.inhrelid = k.oid)) root
-       WHERE c.oid IN \(Self.guarded) AND EXISTS (
-         SELECT FROM unnest(p.polroles) o LEFT JOIN pg_roles r ON r.oid = o WHERE r.oid IS NULL OR NOT \(Self.internalRole))
+       WHERE c.oid IN \(Self.guarded) AND \(Access.isForOthers)
       """)
     var printed: [String: String?] = [:]
     var findings: [AccessFinding] = []

@@ -78,6 +78,26 @@ extension AccessTests {
       try fixture.migrate(yaml)
     }
 
+    /// Roles by which Tidemark works may come to be more: what they are granted stays, and no person is let in.
+    @Test func whatWorkersAreGrantedStays() throws {
+      let fixture = try AccessFixture("workers")
+      try fixture.sql.script(
+        """
+        DO $$ BEGIN CREATE ROLE tidemark_batch_test NOLOGIN; EXCEPTION WHEN duplicate_object THEN NULL; END $$;
+        GRANT SELECT, DELETE ON analytics.daily_metrics TO tidemark_batch_test; GRANT USAGE ON SCHEMA analytics TO tidemark_batch_test;
+        CREATE POLICY tidemark_batch_test ON analytics.daily_metrics TO tidemark_batch_test USING (true);
+        CREATE ROLE \(fixture.login("batch")) LOGIN IN ROLE tidemark_batch_test
+        """)
+      try fixture.migrate()
+      let batch = try fixture.connect(fixture.login("batch"))
+      #expect(batch.value("SELECT count(*) FROM analytics.daily_metrics") == "120")
+      let findings = try fixture.verification([fixture.topology]).lint()
+      #expect(findings.filter { $0.severity == .leak } == [])
+      #expect(findings.contains { $0.severity == .note && $0.object == fixture.login("batch") })
+      #expect(throws: WarehouseError.self) { try fixture.books.grant(fixture.login("batch"), tier: "ceo", departments: []) }
+      try fixture.sql.script("DROP ROLE \(fixture.login("batch")); DROP POLICY tidemark_batch_test ON analytics.daily_metrics; DROP OWNED BY tidemark_batch_test; DROP ROLE tidemark_batch_test")
+    }
+
     @Test func anotherTopologyCannotRedefineATierThatIsInUse() throws {
       let fixture = try AccessFixture("redefined")
       let other = AccessFixture.yaml.replacing("topology: product-events", with: "topology: other").replacing("daily_metrics", with: "other_metrics")
