@@ -97,7 +97,7 @@ struct Run: ParsableCommand {
           "\(name)topology \(topology.name) (\(topology.fingerprint)), Kafka \(kafkaSettings), group \(settings.group), librdkafka \(ClusterMetadata.libraryVersion)")
       }
       let monitors = try startMonitors(topologies, kafkaSettings, log)
-      defer { for monitor in monitors { monitor.stop() } }
+      defer { MonitorLoop.Running.stop(monitors) }
       try supervise(runners, log)
     }
   }
