@@ -16,6 +16,7 @@ func tests(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
   .testTarget(name: name, dependencies: dependencies, swiftSettings: settings)
 }
 let yams: Target.Dependency = .product(name: "Yams", package: "Yams")
+let log: Target.Dependency = .product(name: "Logging", package: "swift-log")
 
 let package = Package(
   name: "tidemark",
@@ -27,6 +28,9 @@ let package = Package(
     .package(url: "https://github.com/apple/swift-argument-parser", from: "1.5.0"),
     .package(url: "https://github.com/apple/swift-log", from: "1.6.0"),
     .package(url: "https://github.com/jpsim/Yams", from: "6.0.0"),
+    .package(url: "https://github.com/hummingbird-project/hummingbird", from: "2.28.1"),
+    .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
+    .package(url: "https://github.com/apple/swift-http-types", from: "1.8.0"),
   ],
   targets: [
     .systemLibrary(name: "CRdKafka", pkgConfig: "rdkafka", providers: [.apt(["librdkafka-dev"])]),
@@ -51,6 +55,14 @@ let package = Package(
     room("Journal", ["Aggregation", "CSimdJSON"]),
     room("Channels", ["Alerting"]),
     room("Runtime", ["Engine", "Journal", "Kafka", "Warehouse", "Aggregation", "Alerting", "Topologies"]),
+    .target(
+      name: "Observability",
+      dependencies: [
+        "Runtime", "Warehouse", "Engine", "Aggregation", log, .product(name: "Hummingbird", package: "hummingbird"),
+        .product(name: "HummingbirdCore", package: "hummingbird"), .product(name: "NIOCore", package: "swift-nio"),
+        .product(name: "HTTPTypes", package: "swift-http-types"),
+      ],
+      resources: [.embedInCode("Console")], swiftSettings: settings),
     room("Simulation", ["Engine", "Journal", "Aggregation", "Decoding"]),
     .executableTarget(
       name: "tidemark-simulate", dependencies: ["Simulation", .product(name: "ArgumentParser", package: "swift-argument-parser")],
@@ -58,8 +70,8 @@ let package = Package(
     .executableTarget(
       name: "tidemark",
       dependencies: [
-        "Aggregation", "Topologies", "Kafka", "Postgres", "Warehouse", "Engine", "Runtime", "LocalServers", "Workload", "Reconciliation", "Alerting", "Channels",
-        .product(name: "ArgumentParser", package: "swift-argument-parser"), .product(name: "Logging", package: "swift-log"),
+        "Aggregation", "Topologies", "Kafka", "Postgres", "Warehouse", "Engine", "Runtime", "LocalServers", "Workload", "Reconciliation", "Alerting",
+        "Channels", "Observability", .product(name: "ArgumentParser", package: "swift-argument-parser"), log,
       ], swiftSettings: settings),
 
     tests("AggregationTests", ["Aggregation"]),
@@ -77,6 +89,7 @@ let package = Package(
     tests("AccessTests", ["Warehouse", "Engine", "Postgres", "LocalServers", "Topologies", "Aggregation"]),
     tests("RuntimeTests", ["Runtime", "Engine", "Journal", "Kafka", "Aggregation"]),
     tests("SimulationTests", ["Simulation", "Engine", "Warehouse", "Postgres", "LocalServers", "Topologies", "Aggregation"]),
+    tests("ObservabilityTests", ["Observability", "Runtime", "Warehouse", "Engine", "Aggregation"]),
     tests("HouseTests", []),
     tests("EndToEndTests", ["tidemark", "LocalServers", "Postgres", "Kafka", "Workload"]),
     tests("JournalTests", ["Journal", "Aggregation", "CSimdJSON"]),

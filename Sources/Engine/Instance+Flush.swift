@@ -32,6 +32,7 @@ extension Instance {
       let t2 = stopwatch?() ?? 0
       statistics.aggregateNanoseconds += t2 - t1
       statistics.events += delta.to.value - delta.from.value
+      note(part, delta, task)
       take(delta, task)
       statistics.composeNanoseconds += (stopwatch?() ?? 0) - t2
     }
@@ -98,7 +99,7 @@ extension Instance {
       task.takenJournalBytes = task.unflushedJournalBytes
     }
     let request = FlushRequest(id: flushCount, parts: parts)
-    flight = Flight(request: request, bytes: bytes)
+    flight = Flight(request: request, bytes: bytes, tallies: Dictionary(uniqueKeysWithValues: ready.map { ($0.id, $0.takeTally()) }))
     effects.append(.flush(request))
     if mutation.contains(.acknowledgedBeforeCommit) {
       effects.append(.acknowledge(Dictionary(uniqueKeysWithValues: parts.map { ($0.partition, $0.delta.to) })))
@@ -139,6 +140,7 @@ extension Instance {
     case .committed:
       flight = nil
       statistics.flushes += 1
+      becameVisible(ended.tallies)
       if ended.attempts > 0 { effects.append(.say(.info, "flush \(id) is in PostgreSQL after \(ended.attempts) more attempts")) }
       var offsets: [PartitionID: Offset] = [:]
       for part in ended.request.parts {
@@ -164,7 +166,7 @@ extension Instance {
       guard !left.isEmpty else { return }
       flushCount += 1
       let request = FlushRequest(id: flushCount, parts: left)
-      flight = Flight(request: request, bytes: ended.bytes)
+      flight = Flight(request: request, bytes: ended.bytes, tallies: ended.tallies.filter { !partitions.contains($0.key) })
       effects.append(.flush(request))
     case .fatal(let reason):
       effects.append(.fail("PostgreSQL refuses the flush: \(reason)"))

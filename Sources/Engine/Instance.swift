@@ -60,6 +60,9 @@ public final class Instance {
   var effects: [Effect] = []
   var dice: UInt64
   public internal(set) var statistics = InstanceStatistics()
+  /// Whether times of events are noted for `takeVisible`, which then has to be called.
+  public var notesTimes = false
+  var visible: [FreshnessTally] = []
   /// Nanoseconds of CPU of the thread, for stage times; nil: stages are not timed.
   let stopwatch: (() -> UInt64)?
   /// Planted bugs: none but in the simulator.
@@ -73,6 +76,8 @@ public final class Instance {
     var retryAt: Milliseconds?
     var retryResolves = false
     var attempts = 0
+    /// Times of its events, by partition: they are shown once it is in the store.
+    var tallies: [PartitionID: FreshnessTally] = [:]
   }
 
   /// - Parameters:

@@ -44,6 +44,10 @@ final class PartitionTask {
   var unflushedJournalBytes = 0
   var takenJournalBytes = 0
   var flushesSinceCompaction = 0
+  /// Shown, and of no consequence: times of the events in `pending`, the newest record in the store, bytes when last counted.
+  var tally = FreshnessTally()
+  var flushedRecordTime: Int64?
+  var memory = StateMemory()
 
   init(id: PartitionID) { self.id = id }
 
@@ -57,6 +61,7 @@ final class PartitionTask {
   func drop() {
     state = nil
     pending = nil
+    tally = FreshnessTally()
     unflushedJournalBytes = 0
     takenJournalBytes = 0
   }

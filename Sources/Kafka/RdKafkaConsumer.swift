@@ -301,6 +301,18 @@ public final class Consumer {
     box.acknowledging.removeAll(keepingCapacity: true)
   }
 
+  /// Ends of the assigned partitions as their last fetches said; a paused one is not fetched. Asks nobody.
+  public var knownEnds: [TopicPartition: Int64] {
+    var ends: [TopicPartition: Int64] = [:]
+    for at in positions.keys {
+      var low: Int64 = 0
+      var high: Int64 = 0
+      let code = rd_kafka_get_watermark_offsets(handle.raw, at.topic, at.partition, &low, &high)
+      if code == RD_KAFKA_RESP_ERR_NO_ERROR, high >= 0 { ends[at] = high }
+    }
+    return ends
+  }
+
   /// A reader of metadata and offsets that other threads may use; it shares this consumer's connections.
   public var metadata: ClusterMetadata { ClusterMetadata(handle) }
 

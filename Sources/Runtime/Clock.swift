@@ -7,6 +7,9 @@ enum Clock {
   static func nanoseconds() -> UInt64 { clock_gettime_nsec(CLOCK_MONOTONIC) }
   static func milliseconds() -> Milliseconds { Milliseconds(nanoseconds() / 1_000_000) }
 
+  /// Milliseconds since the epoch, for what people and other machines compare.
+  static func wallMilliseconds() -> Int64 { Int64(clock_gettime_nsec(CLOCK_REALTIME) / 1_000_000) }
+
   /// CPU time of the calling thread: what a stage costs, whatever else the machine does. About half a microsecond a reading.
   static func threadNanoseconds() -> UInt64 { clock_gettime_nsec(CLOCK_THREAD_CPUTIME_ID) }
   static func threadSeconds() -> Double { Double(threadNanoseconds()) / 1e9 }
@@ -32,5 +35,9 @@ final class SharedStatus: Sendable {
     let seconds = Clock.threadSeconds()
     status.withLock { $0.threadSeconds[name, default: 0] += seconds }
   }
-  func add(flush nanoseconds: UInt64) { status.withLock { $0.flushNanoseconds += nanoseconds } }
+  /// Notes that a thread goes round its loop.
+  func showLife(_ name: String) {
+    let now = Clock.milliseconds()
+    status.withLock { $0.signsOfLife[name] = now }
+  }
 }

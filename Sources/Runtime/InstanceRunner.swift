@@ -17,10 +17,16 @@ public final class InstanceRunner: Sendable {
   private let say: @Sendable (Severity, String) -> Void
   private let shared: SharedStatus
   private let shouldDrain = Atomic<Bool>(false)
+  private let report: @Sendable (FlushReport) -> Void
 
-  /// - Parameter say: takes messages from any thread.
-  public init(_ settings: RunSettings, say: @escaping @Sendable (Severity, String) -> Void) {
+  /// - Parameters:
+  ///   - report: takes a report of every flush, from the thread that has just flushed: it must not wait.
+  ///   - say: takes messages from any thread.
+  public init(
+    _ settings: RunSettings, report: @escaping @Sendable (FlushReport) -> Void = { _ in }, say: @escaping @Sendable (Severity, String) -> Void
+  ) {
     self.settings = settings
+    self.report = report
     self.say = say
     shared = SharedStatus(workers: settings.workers)
   }
@@ -59,17 +65,22 @@ public final class InstanceRunner: Sendable {
       throw RunError(.refused, "\(error)")
     }
     if settings.untilCaughtUp, goal == nil { return }
+    shared.update { $0.phase = .joining }
+    defer { shared.update { $0.phase = .ended } }
 
     let workers = Workers((0..<settings.workers).map { _ in Mailbox<WorkerMessage>() })
     let toPoller = Mailbox<ConsumerCommand>()
     let threads = (0..<settings.workers).map { number in
       start(number, warehouses[number], journals[number], seed, consumer.metadata, workers, toPoller, goal: number == 0 ? goal : nil)
     }
+    let ends = settings.isObserved ? EndWatch(metadata: consumer.metadata, shared: shared) : nil
     var poll = PollLoop(consumer: consumer, workers: workers, commands: toPoller, mostWaiting: Self.mostWaiting, shared: shared, say: say)
+    poll.isObserved = settings.isObserved
     let failure = poll.run { shouldDrain.load(ordering: .relaxed) }
     // Orders given before the end are carried out: releases, the journals' last syncs.
     for thread in threads { thread.end() }
     awaitStores(threads)
+    ends?.stop()
     leave(Unshared(consumer))
     if let failure { throw failure }
   }
@@ -116,10 +127,16 @@ public final class InstanceRunner: Sendable {
   ) -> WorkerThreads {
     let inbox = workers[number], requests = Mailbox<StoreRequest>()
     let store = Unshared(
-      StoreLoop(warehouse: warehouse, metadata: metadata, requests: requests, worker: inbox, shared: shared, say: say, goal: goal, workers: workers))
+      StoreLoop(
+        warehouse: warehouse, metadata: metadata, requests: requests, worker: inbox, shared: shared, say: say,
+        observer: StoreObserver(
+          number: number, topology: settings.plan.topology, instance: settings.instance, aggregates: settings.plan.aggregates.count, shared: shared,
+          report: report),
+        goal: goal, workers: workers))
     let instance = Instance(
       plan: settings.plan, seed: seed, limits: settings.limits.share(of: settings.workers), dice: UInt64.random(in: .min ... .max),
       stopwatch: { Clock.threadNanoseconds() })
+    instance.notesTimes = settings.isObserved
     let worker = Unshared(
       WorkerLoop(
         number: number, instance: instance, journal: journal, inbox: inbox, store: requests, poller: toPoller, shared: shared,
@@ -133,9 +150,14 @@ public final class InstanceRunner: Sendable {
     let end = Clock.milliseconds() + settings.patience
     var isFirst = true
     while true {
-      do { return try warehouse.open() } catch {
+      do {
+        let seed = try warehouse.open()
+        shared.update { $0.storeTroubles[0] = nil }
+        return seed
+      } catch {
         guard error.code != .refused else { throw RunError(.refused, error.message) }
         guard Clock.milliseconds() < end else { throw RunError(.unreachable, error.message) }
+        shared.update { $0.storeTroubles[0] = RunStatus.Trouble(since: $0.storeTroubles[0]?.since ?? Clock.wallMilliseconds(), reason: error.message) }
         if isFirst { say(.warning, "\(error.message); trying for \(settings.patience / 1000) s") }
         isFirst = false
       }

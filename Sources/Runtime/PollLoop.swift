@@ -15,6 +15,9 @@ struct PollLoop {
   private var isOver = false
   private var drained = 0
   private var failure: RunError?
+  private var lastLook: Milliseconds = 0
+  /// Whether ends of partitions are shown.
+  var isObserved = false
   /// A drain's last flush may not come: then the run ends without it.
   private static let longestDrain: Milliseconds = 30_000
 
@@ -37,12 +40,14 @@ struct PollLoop {
       if drainBy == nil, shouldDrain() {
         say(.info, "draining: flushing, giving partitions back")
         drainBy = Clock.milliseconds() + Self.longestDrain
+        shared.update { $0.phase = .draining }
         workers.drain()
       }
       if let drainBy, Clock.milliseconds() > drainBy {
         say(.warning, "the drain took too long: what is not flushed will be read again")
         break
       }
+      look()
       let events = consumer.poll(timeout: 20)
       for event in events { take(event) }
       carryOut()
@@ -59,16 +64,33 @@ struct PollLoop {
     return failure
   }
 
+  /// Shows how far partitions reach, by what their last fetch said. Asks nobody.
+  private mutating func look() {
+    let now = Clock.milliseconds()
+    guard now - lastLook >= 500 else { return }
+    lastLook = now
+    shared.showLife("poll")
+    guard isObserved else { return }
+    let ends = consumer.knownEnds
+    shared.update { status in for (at, end) in ends { status.ends[PartitionID(at)] = max(end, status.ends[PartitionID(at)] ?? 0) } }
+  }
+
+  private func count(_ change: (inout RunStatus.Rebalances) -> Void) { shared.update { change(&$0.rebalances) } }
+
   /// Hands an event to the workers whose partitions it concerns. What concerns none is said here.
   private mutating func take(_ event: ConsumerEvent) {
     switch event {
     case .assigned(let partitions):
+      count { ($0.assigned, $0.partitionsAssigned) = ($0.assigned + 1, $0.partitionsAssigned + partitions.count) }
+      shared.update { if $0.phase == .joining { $0.phase = .running } }
       answer(rebalance.assigned(partitions.map(PartitionID.init)))
       workers.post(partitions) { .assigned($0) }
     case .revoked(let partitions):
+      count { ($0.revoked, $0.partitionsRevoked) = ($0.revoked + 1, $0.partitionsRevoked + partitions.count) }
       answer(rebalance.revoked(partitions.map(PartitionID.init)))
       workers.post(partitions) { .revoked($0) }
     case .lost(let partitions):
+      count { ($0.lost, $0.partitionsLost) = ($0.lost + 1, $0.partitionsLost + partitions.count) }
       rebalance.lost(partitions.map(PartitionID.init))
       workers.post(partitions) { .lost($0) }
     case .records(let set): workers[set.at].post(.consumer(event))

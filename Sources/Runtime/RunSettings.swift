@@ -22,6 +22,8 @@ public struct RunSettings: Sendable {
   public var journal = JournalSettings()
   /// End, with everything flushed, once all partitions have reached the end offsets that they had at the beginning.
   public var untilCaughtUp = false
+  /// Whether somebody looks: ages of events and ends of partitions are noted.
+  public var isObserved = false
   /// How long to wait for PostgreSQL at the beginning, milliseconds.
   public var patience: Milliseconds = 30_000
 
@@ -64,33 +66,4 @@ public struct RunError: Error, Sendable, Equatable, CustomStringConvertible {
     self.code = code
     self.message = message
   }
-}
-
-/// What one worker of an instance has done.
-public struct WorkerStatus: Sendable {
-  public var statistics = InstanceStatistics()
-  public var partitions = 0
-  /// CPU nanoseconds spent with the journal.
-  public var journalNanoseconds: UInt64 = 0
-  public var journalBytes = 0
-}
-
-/// What an instance has done, for progress lines and reports.
-public struct RunStatus: Sendable {
-  public internal(set) var workers: [WorkerStatus]
-  /// Nanoseconds that the store's threads waited and worked for flushes, most of it PostgreSQL's.
-  public var flushNanoseconds: UInt64 = 0
-  /// Monotonic nanoseconds: the first records came, the last flush was committed. 0: not yet.
-  public var firstRecords: UInt64 = 0
-  public var lastCommit: UInt64 = 0
-  /// CPU seconds of the instance's own threads, by name; librdkafka's come on top.
-  public var threadSeconds: [String: Double] = [:]
-
-  public init(workers: Int) { self.workers = Array(repeating: WorkerStatus(), count: workers) }
-
-  /// Of all workers together.
-  public var statistics: InstanceStatistics { workers.reduce(into: InstanceStatistics()) { $0.add($1.statistics) } }
-  public var partitions: Int { workers.reduce(0) { $0 + $1.partitions } }
-  public var journalNanoseconds: UInt64 { workers.reduce(0) { $0 + $1.journalNanoseconds } }
-  public var journalBytes: Int { workers.reduce(0) { $0 + $1.journalBytes } }
 }

@@ -11,6 +11,7 @@ struct StoreLoop {
   let worker: Mailbox<WorkerMessage>
   let shared: SharedStatus
   let say: @Sendable (Severity, String) -> Void
+  let observer: StoreObserver
   /// End offsets to reach before the run ends by itself; nil: it goes on, or another worker's thread looks after it.
   var goal: CatchUpGoal?
   /// Reaching the goal drains them all.
@@ -38,11 +39,14 @@ struct StoreLoop {
     case .flush(let request):
       let begin = Clock.nanoseconds()
       let outcome = warehouse.flush(request)
-      shared.add(flush: Clock.nanoseconds() - begin)
+      observer.flushed(request, outcome, nanoseconds: Clock.nanoseconds() - begin)
       worker.post(.flushFinished(request.id, outcome))
       return true
     case .resolve(let request):
-      worker.post(.flushFinished(request.id, warehouse.resolve(request)))
+      let begin = Clock.nanoseconds()
+      let outcome = warehouse.resolve(request)
+      observer.flushed(request, outcome, nanoseconds: Clock.nanoseconds() - begin)
+      worker.post(.flushFinished(request.id, outcome))
       return true
     case .release(let id, let epoch): attempt { () throws(WarehouseError) in try warehouse.release(id, epoch) }
     case .compact(let id, let epoch): attempt { () throws(WarehouseError) in try warehouse.compact(id, epoch) }
@@ -62,10 +66,12 @@ struct StoreLoop {
       func beginning(_ id: PartitionID) throws -> Offset { Offset(try metadata.watermarks(TopicPartition(id)).low) }
       var acquired = try warehouse.acquire(partitions, firstOffset: beginning)
       for i in acquired.indices where acquired[i].horizon != nil { acquired[i].beginning = try? beginning(acquired[i].partition) }
+      observer.answered()
       worker.post(.acquired(acquired))
     } catch let error as WarehouseError where error.code == .refused {
       for id in partitions { worker.post(.acquireRefused(id, error.message)) }
     } catch {
+      observer.failed("\(error)")
       worker.post(.acquireFailed(partitions, "\(error)"))
     }
   }

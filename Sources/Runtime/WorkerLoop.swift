@@ -27,6 +27,9 @@ struct WorkerLoop {
   private let worker: InstanceWorker
   private var hasRecords = false
   private var lastTick: Milliseconds = 0
+  private var lastLook: Milliseconds = 0
+  private var lastCount: Milliseconds = 0
+  private var shown = WorkerStatus()
 
   init(
     number: Int, instance: Instance, journal: Journal?, inbox: Mailbox<WorkerMessage>, store: Mailbox<StoreRequest>, poller: Mailbox<ConsumerCommand>,
@@ -58,6 +61,7 @@ struct WorkerLoop {
       tick()
     }
     publish()
+    look(Clock.milliseconds())
     do { try worker.writer.journal?.close() } catch { say(.warning, "\(error)") }
     shared.noteThread("worker")
   }
@@ -68,13 +72,44 @@ struct WorkerLoop {
     lastTick = now
     worker.tick(now: now)
     publish()
+    if now - lastLook >= 500 { look(now) }
   }
 
-  private func publish() {
-    shared.publish(
-      WorkerStatus(
-        statistics: instance.statistics, partitions: instance.partitionCount, journalNanoseconds: worker.journalNanoseconds,
-        journalBytes: worker.writer.journal?.bytesOnDisk ?? 0), of: number)
+  /// Shows how the instance stands; bytes of its state are counted now and then.
+  private mutating func look(_ now: Milliseconds) {
+    lastLook = now
+    let counts = now - lastCount >= 5000
+    if counts { lastCount = now }
+    shown.load = instance.observe(memory: counts)
+    if let journal = worker.writer.journal?.statistics {
+      shown.journalWritten = journal.bytes + journal.snapshotBytes
+      shown.journalSyncs = journal.syncs
+    }
+    shown.waiting = inbox.depth
+    shown.waitingForStore = store.depth
+    publish()
+    shared.showLife("worker \(number)")
+  }
+
+  /// Ages of the events that a flush has just made visible.
+  private func noteAges() {
+    let tallies = instance.takeVisible()
+    guard !tallies.isEmpty else { return }
+    shared.update { status in
+      guard let visible = status.lastFlushes[number] else { return }
+      for tally in tallies {
+        tally.records?.forEach { status.recordAges.add(Double(visible - $0) / 1000, times: $1) }
+        tally.events?.forEach { status.eventAges.add(Double(visible - $0) / 1000, times: $1) }
+      }
+    }
+  }
+
+  private mutating func publish() {
+    shown.statistics = instance.statistics
+    shown.partitions = instance.partitionCount
+    shown.journalNanoseconds = worker.journalNanoseconds
+    shown.journalBytes = worker.writer.journal?.bytesOnDisk ?? 0
+    shared.publish(shown, of: number)
   }
 
   private mutating func handle(_ message: WorkerMessage) {
@@ -87,6 +122,7 @@ struct WorkerLoop {
     case .flushFinished(let id, let outcome):
       if outcome == .committed { shared.update { $0.lastCommit = Clock.nanoseconds() } }
       worker.handle(.flushFinished(id, outcome), now: now)
+      noteAges()
     case .drain: worker.handle(.drain, now: now)
     }
   }

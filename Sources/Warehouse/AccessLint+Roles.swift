@@ -44,13 +44,13 @@ extension AccessLint {
       """
       WITH RECURSIVE inside(member, root) AS (
         SELECT a.member, a.roleid FROM pg_auth_members a JOIN pg_roles r ON r.oid = a.roleid
-         WHERE starts_with(r.rolname, 'tidemark_view_') OR r.rolname IN ('tidemark_owner', 'tidemark_writer', 'tidemark_batch', 'tidemark_access', 'tidemark_audit',
-           'pg_read_all_data', 'pg_write_all_data', 'pg_read_server_files', 'pg_write_server_files', 'pg_execute_server_program')
+         WHERE starts_with(r.rolname, 'tidemark_view_') OR \(Access.isWorker) OR r.rolname IN ('pg_read_all_data', 'pg_write_all_data',
+           'pg_read_server_files', 'pg_write_server_files', 'pg_execute_server_program')
         UNION SELECT a.member, i.root FROM pg_auth_members a JOIN inside i ON i.member = a.roleid AND i.member <> 'tidemark_owner'::regrole)
-      SELECT DISTINCT r.rolname, g.rolname, r.rolsuper, \(Self.governed), g.rolname IN ('tidemark_owner', 'tidemark_writer', 'tidemark_batch')
+      SELECT DISTINCT r.rolname, g.rolname, r.rolsuper, \(Self.governed), 
+             starts_with(g.rolname, 'tidemark_') AND NOT starts_with(g.rolname, 'tidemark_view_') AND g.rolname NOT IN ('tidemark_access', 'tidemark_audit')
         FROM inside i JOIN pg_roles r ON r.oid = i.member JOIN pg_roles g ON g.oid = i.root
-       WHERE NOT starts_with(r.rolname, 'pg_') AND NOT r.rolsuper
-         AND NOT (r.rolname = 'tidemark_owner' AND starts_with(g.rolname, 'tidemark_view_'))
+       WHERE NOT starts_with(r.rolname, 'pg_') AND NOT r.rolsuper AND NOT \(Access.isWorker)
       """)
     let tiers = try connection.query(
       """

@@ -2,6 +2,7 @@ import Aggregation
 import ArgumentParser
 import Foundation
 import Kafka
+import Observability
 import Warehouse
 
 struct Status: ParsableCommand {
@@ -20,18 +21,6 @@ struct Status: ParsableCommand {
   @OptionGroup var kafka: KafkaOptions
   @OptionGroup var postgres: PostgresOptions
 
-  struct Row: Encodable {
-    var topology: String, topic: String
-    var partition: Int32
-    var owner: String?
-    var epoch: Int64, nextOffset: Int64
-    var endOffset: Int64?, lag: Int64?
-    var watermark: String?
-    var updatedAt: String
-    var applied: Int64, filtered: Int64, duplicate: Int64, late: Int64, quarantined: Int64, gap: Int64
-    var alerts: [String]
-  }
-
   func run() throws {
     try reportingFailures {
       let books = Books(try connect(postgres.target))
@@ -40,19 +29,14 @@ struct Status: ParsableCommand {
       }
       let partitions: [Books.PartitionStatus]
       do throws(WarehouseError) { partitions = try books.status(topology: topologyName) } catch { throw Failure(error) }
-      let rows = try partitions.map { status -> Row in
-        var end = status.endOffset
+      let rows = try partitions.map { status -> StatusRow in
+        var end: Int64?
         if let metadata {
           do {
             end = try metadata.watermarks(TopicPartition(topic: status.partition.topic, partition: status.partition.partition)).high
           } catch { throw Failure(.unavailable, "\(error)") }
         }
-        return Row(
-          topology: status.topology, topic: status.partition.topic, partition: status.partition.partition, owner: status.owner,
-          epoch: status.epoch, nextOffset: status.nextOffset, endOffset: end, lag: end.map { max(0, $0 - status.nextOffset) },
-          watermark: status.watermark.map(timeText), updatedAt: timeText(EventTime(microseconds: status.updatedAt)),
-          applied: status.ledger.applied, filtered: status.ledger.filtered, duplicate: status.ledger.duplicate, late: status.ledger.late,
-          quarantined: status.ledger.quarantined, gap: status.ledger.gap, alerts: status.alerts)
+        return StatusRow(status, end: end)
       }
       switch format {
       case .json: Console.write(Console.json(rows))
@@ -73,18 +57,7 @@ struct Status: ParsableCommand {
 }
 
 /// RFC 3339 in UTC, with as many fractional digits as there are.
-func timeText(_ time: EventTime) -> String {
-  let formatter = DateFormatter()
-  formatter.locale = Locale(identifier: "en_US_POSIX")
-  formatter.timeZone = TimeZone(identifier: "UTC")
-  formatter.dateFormat = "yyyy-MM-dd'T'HH:mm:ss"
-  let text = formatter.string(from: Date(timeIntervalSince1970: Double(time.seconds)))
-  let fraction = time.microseconds - time.seconds * 1_000_000
-  guard fraction > 0 else { return text + "Z" }
-  var digits = String(String(1_000_000 + fraction).dropFirst())
-  while digits.hasSuffix("0") { digits.removeLast() }
-  return "\(text).\(digits)Z"
-}
+func timeText(_ time: EventTime) -> String { TimeText.rfc3339(time) }
 
 struct Quarantine: ParsableCommand {
   static let configuration = CommandConfiguration(

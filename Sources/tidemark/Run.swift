@@ -5,6 +5,7 @@ import Foundation
 import Glibc
 import Kafka
 import Logging
+import Observability
 import Runtime
 import Synchronization
 import Topologies
@@ -20,11 +21,14 @@ struct Run: ParsableCommand {
         tidemark run --topology topologies/product-events.yaml --data-dir /var/lib/tidemark --kafka broker:9092
         tidemark run --topology T.yaml --data-dir D --until-caught-up        # end when what is in Kafka now is in PostgreSQL
         tidemark run --topology T.yaml --data-dir D --kafka-config tls.properties --flush-interval 200ms
+        tidemark run --topology T.yaml --data-dir D --http 8080      # console, /metrics, /status … at http://127.0.0.1:8080/
+        tidemark run --topology T.yaml --data-dir D --http 0.0.0.0:8080 --http-token-file /run/secrets/tidemark-token
       """)
   @Option(help: ArgumentHelp("A topology file; may be repeated.", valueName: "file")) var topology: [String]
   @Option(help: ArgumentHelp("Where the journal is kept; one process at a time uses it.", valueName: "directory")) var dataDir: String
   @OptionGroup var kafka: KafkaOptions
   @OptionGroup var postgres: PostgresOptions
+  @OptionGroup var http: HTTPOptions
   @Option(help: ArgumentHelp("The name that PostgreSQL shows as owner (default: host/process).", valueName: "name")) var instance: String?
   @Option(help: ArgumentHelp("Consumer group (default: tidemark-TOPOLOGY).", valueName: "name")) var group: String?
   @Option(help: ArgumentHelp("group.instance.id: static membership, no rebalance over a quick restart.", valueName: "id")) var staticMember: String?
@@ -73,11 +77,15 @@ struct Run: ParsableCommand {
       let topologies = try loadTopologies(topology)
       let kafkaSettings = try kafka.settings()
       let log = RunLog("tidemark")
+      let httpSettings = try http.settings()
+      let owner = instance ?? "\(ProcessInfo.processInfo.hostName)/\(getpid())"
+      let reports = Reports()
+      ProcessLoad.begin()
       var runners: [(name: String, runner: InstanceRunner)] = []
       for topology in topologies {
         var settings = RunSettings(
           plan: topology.plan(), kafka: kafkaSettings, postgres: postgres.target, dataDirectory: dataDir,
-          instance: instance ?? "\(ProcessInfo.processInfo.hostName)/\(getpid())", group: group ?? "tidemark-\(topology.name)")
+          instance: owner, group: group ?? "tidemark-\(topology.name)")
         settings.staticMember = staticMember
         settings.untilCaughtUp = untilCaughtUp
         settings.limits.flushInterval = flushInterval.milliseconds
@@ -86,14 +94,17 @@ struct Run: ParsableCommand {
         settings.limits.batch = batch
         settings.workers = workers ?? min(64, ProcessInfo.processInfo.activeProcessorCount)
         settings.journal = try journalSettings()
+        settings.isObserved = httpSettings != nil
         let name = topologies.count > 1 ? "\(topology.name): " : ""
-        runners.append((topology.name, InstanceRunner(settings) { log.say($0, name + $1) }))
+        runners.append((topology.name, InstanceRunner(settings, report: reports.take) { log.say($0, name + $1) }))
         log.say(
           .info,
           "\(name)topology \(topology.name) (\(topology.fingerprint)), Kafka \(kafkaSettings), group \(settings.group), librdkafka \(ClusterMetadata.libraryVersion)")
       }
       let monitors = try startMonitors(topologies, kafkaSettings, log)
       defer { for monitor in monitors { monitor.stop() } }
+      let running = try httpSettings.map { try serve($0, owner, topologies, runners.map(\.runner), reports, log) }
+      defer { running?.stop() }
       try supervise(runners, log)
     }
   }
@@ -109,6 +120,20 @@ struct Run: ParsableCommand {
         channels: channels, interval: checkInterval.milliseconds
       ) { log.say($0, name + $1) }.start()
     }
+  }
+
+  private func serve(
+    _ settings: HTTPSettings, _ owner: String, _ topologies: [Topology], _ runners: [InstanceRunner], _ reports: Reports, _ log: RunLog
+  ) throws -> RunningService {
+    let books = BooksWatch(target: postgres.target, topologies: topologies.map(\.name))
+    let observed = ObservedInstance(
+      version: Tidemark.configuration.version, name: owner,
+      topologies: zip(topologies, runners).map { topology, runner in
+        .init(topology, flushInterval: flushInterval.milliseconds, status: { runner.status })
+      }, books: books.read)
+    let service = HTTPService(settings, observed)
+    reports.send(to: service)
+    return try RunningService(settings, observed, books: books, service: service, log: log)
   }
 
   /// Runs all of them, each on a thread of its own, until they end; the first that fails drains the others.

@@ -18,15 +18,17 @@ import Testing
     "Warehouse": ["Engine", "Postgres", "Topologies", "Aggregation", "Alerting"],
     "Channels": ["Alerting", "Foundation", "FoundationNetworking", "Glibc"],
     "Runtime": ["Engine", "Journal", "Kafka", "Warehouse", "Aggregation", "Alerting", "Topologies", "Foundation", "Glibc", "Synchronization"],
+    "Observability": [
+      "Runtime", "Warehouse", "Engine", "Aggregation", "Hummingbird", "HummingbirdCore", "HTTPTypes", "NIOCore", "Logging", "Foundation", "Synchronization",
+    ],
     "Workload": ["Topologies", "Aggregation", "CZlib", "Foundation"],
     "LocalServers": ["Postgres", "Foundation", "Glibc"],
     "Reconciliation": ["Warehouse", "Postgres", "Topologies", "Aggregation"],
     "Simulation": ["Engine", "Journal", "Aggregation", "Decoding"],
-    "tidemark-simulate": ["Simulation", "ArgumentParser", "Foundation", "Dispatch", "Synchronization"],
+    "tidemark-simulate": ["Simulation", "ArgumentParser", "Foundation", "Dispatch", "Glibc", "Synchronization"],
     "tidemark": [
       "Aggregation", "Topologies", "Kafka", "Postgres", "Warehouse", "Engine", "Runtime", "LocalServers", "Workload", "Reconciliation", "Alerting",
-      "Channels",
-      "ArgumentParser", "Logging", "Foundation", "Glibc", "Synchronization",
+      "Channels", "Observability", "ArgumentParser", "Logging", "Foundation", "Glibc", "Synchronization",
     ],
   ]
 

@@ -1,0 +1,106 @@
+import Aggregation
+
+/// What an instance shows of one partition.
+public struct PartitionLoad: Sendable {
+  public enum Phase: String, Sendable, CaseIterable { case acquiring, rebuilding, running, fenced, stopped, draining }
+
+  public var id: PartitionID
+  public var phase = Phase.acquiring
+  public var epoch = Epoch(0)
+  /// The next offset to be folded; nil before the partition is taken over.
+  public var next: Offset?
+  /// Everything below is in the store.
+  public var flushed = Offset(0)
+  /// The end as the engine last reached it.
+  public var end: Offset?
+  public var watermark: EventTime?
+  public var isPaused = false
+  public var pendingBytes = 0
+  public var unflushedJournalBytes = 0
+  public var memory = StateMemory()
+  /// One an aggregate.
+  public var loads: [AggregateLoad] = []
+  /// Newest Kafka record timestamp that is in the store, milliseconds since the epoch; nil: none flushed here yet.
+  public var flushedRecordTime: Int64?
+  public init(id: PartitionID) { self.id = id }
+}
+
+/// What an instance shows of itself.
+public struct InstanceLoad: Sendable {
+  /// Ascending.
+  public var partitions: [PartitionLoad] = []
+  /// Bytes that wait for the store or are on their way.
+  public var pendingBytes = 0
+  public var isPausedForBudget = false
+  public var isJournalBlocked = false
+  public init() {}
+}
+
+extension Instance {
+  /// A picture of the instance. O(partitions); with `memory` also O(groups), otherwise bytes are those of the last time.
+  public func observe(memory: Bool) -> InstanceLoad {
+    var load = InstanceLoad()
+    load.pendingBytes = pendingBytes
+    load.isPausedForBudget = isPausedForBudget
+    load.isJournalBlocked = isJournalBlocked
+    load.partitions = tasks.values.sorted { $0.id < $1.id }.map { task in
+      var part = PartitionLoad(id: task.id)
+      part.phase = task.shownPhase
+      part.epoch = task.epoch
+      part.flushed = task.flushed
+      part.end = task.endOffset
+      part.isPaused = task.isPaused
+      part.pendingBytes = task.pending?.bytes ?? 0
+      part.unflushedJournalBytes = task.unflushedJournalBytes
+      part.flushedRecordTime = task.flushedRecordTime
+      if let state = task.state {
+        if memory { task.memory = state.processor.memory }
+        part.next = state.processor.nextOffset
+        part.watermark = state.processor.watermark
+        part.loads = state.processor.loads
+        part.memory = task.memory
+      }
+      return part
+    }
+    return load
+  }
+
+  /// Times of the events that became visible since the last call.
+  public func takeVisible() -> [FreshnessTally] {
+    defer { visible = [] }
+    return visible
+  }
+
+  /// Notes the times of a batch that was folded into `delta`.
+  func note(_ part: Records, _ delta: Delta, _ task: PartitionTask) {
+    guard notesTimes, delta.to > delta.from else { return }
+    let late = delta.watermark.map { $0.microseconds - plan.allowedLateness } ?? .min
+    task.tally.add(batch, part, from: delta.from, lateBefore: late)
+  }
+
+  /// A flush with these times is in the store.
+  func becameVisible(_ tallies: [PartitionID: FreshnessTally]) {
+    for (id, tally) in tallies {
+      if notesTimes { visible.append(tally) }
+      if let task = tasks[id], let newest = tally.newestRecord { task.flushedRecordTime = max(task.flushedRecordTime ?? 0, newest) }
+    }
+  }
+}
+
+extension PartitionTask {
+  var shownPhase: PartitionLoad.Phase {
+    if drainBy != nil { return .draining }
+    switch phase {
+    case .acquiring: return .acquiring
+    case .rebuilding: return .rebuilding
+    case .running: return .running
+    case .fenced: return .fenced
+    case .stopped: return .stopped
+    }
+  }
+
+  func takeTally() -> FreshnessTally {
+    defer { tally = FreshnessTally() }
+    return tally
+  }
+}
