@@ -49,6 +49,7 @@ let package = Package(
     room("Postgres", ["CLibPQ"]),
     room("Alerting", ["Topologies", "Aggregation"]),
     room("Warehouse", ["Engine", "Postgres", "Topologies", "Aggregation", "Alerting"]),
+    room("Reconciliation", ["Warehouse", "Postgres", "Topologies", "Aggregation"]),
     room("LocalServers", ["Postgres"]),
     room("Workload", ["Topologies", "Aggregation", "CZlib"]),
     room("Journal", ["Aggregation", "CSimdJSON"]),
@@ -69,8 +70,8 @@ let package = Package(
     .executableTarget(
       name: "tidemark",
       dependencies: [
-        "Aggregation", "Topologies", "Kafka", "Postgres", "Warehouse", "Engine", "Runtime", "LocalServers", "Workload", "Alerting", "Channels",
-        "Observability", .product(name: "ArgumentParser", package: "swift-argument-parser"), log,
+        "Aggregation", "Topologies", "Kafka", "Postgres", "Warehouse", "Engine", "Runtime", "LocalServers", "Workload", "Reconciliation", "Alerting",
+        "Channels", "Observability", .product(name: "ArgumentParser", package: "swift-argument-parser"), log,
       ], swiftSettings: settings),
 
     tests("AggregationTests", ["Aggregation"]),
@@ -84,6 +85,7 @@ let package = Package(
     tests("WorkloadTests", ["Workload", "Topologies", "Aggregation", "Decoding"]),
     tests("PostgresTests", ["Postgres", "LocalServers"]),
     tests("WarehouseTests", ["Warehouse", "Postgres", "LocalServers", "Topologies", "Aggregation", "Decoding"]),
+    tests("ReconciliationTests", ["Reconciliation", "Warehouse", "Postgres", "LocalServers", "Topologies", "Aggregation", "Engine"]),
     tests("AccessTests", ["Warehouse", "Engine", "Postgres", "LocalServers", "Topologies", "Aggregation"]),
     tests("RuntimeTests", ["Runtime", "Engine", "Journal", "Kafka", "Aggregation"]),
     tests("SimulationTests", ["Simulation", "Engine", "Warehouse", "Postgres", "LocalServers", "Topologies", "Aggregation"]),

@@ -253,8 +253,8 @@ struct tm_decoder {
 
   int text_value(int target, Field &f, std::string_view text) {
     const tm_column &c = columns[target];
-    if (f.uses & TM_USE_TEXT) {
-      if (text.size() > limits.max_key_field) return fail(target, TM_OVERSIZED_FIELD);
+    if (f.uses & (TM_USE_TEXT | TM_USE_COLUMN)) {
+      if (f.uses & TM_USE_TEXT && text.size() > limits.max_key_field) return fail(target, TM_OVERSIZED_FIELD);
       if (memchr(text.data(), 0, text.size())) return fail(target, TM_NUL_CHARACTER);
       c.texts[at] = arena.copy(text);
       c.lengths[at] = static_cast<uint32_t>(text.size());

@@ -10,14 +10,24 @@ public final class Decoder {
   private let raw: OpaquePointer
   private let plan: Plan
 
+  /// Which columns are filled.
+  public enum Columns: Sendable {
+    /// Those that the plan's aggregates read.
+    case ofAggregates
+    /// Every field as a value, texts of any length.
+    case all
+  }
+
   /// - Parameter seed: the topology's hash seed; hashes of one seed mean the same in every process.
-  public init(plan: Plan, seed: UInt64) {
+  public init(plan: Plan, seed: UInt64, columns: Columns = .ofAggregates) {
     self.plan = plan
     let limits = tm_limits(
       max_payload: Limits.payload, max_key_field: Limits.keyField, earliest: Limits.earliestTime, latest: Limits.latestTime)
     guard let raw = tm_decoder_new(seed, limits) else { fatalError("out of memory for a decoder") }
     self.raw = raw
-    for (index, field) in plan.fields.enumerated() { add(field, uses: Self.uses(of: index, plan)) }
+    for (index, field) in plan.fields.enumerated() {
+      add(field, uses: Self.uses(of: index, plan) | (columns == .all && field.kind == .string ? Int32(TM_USE_COLUMN) : 0))
+    }
     let format =
       switch plan.timeFormat {
       case .rfc3339: TM_RFC3339

@@ -150,7 +150,8 @@ extension Instance {
     if !partitions.isEmpty, !isDraining { effects.append(.say(.info, "revoked \(list(partitions)): flushing before they go")) }
     for id in partitions {
       guard let task = tasks[id] else { effects.append(.release(id, nil)); continue }
-      task.drainBy = now + limits.drainTime
+      // The group may revoke what a drain gives up already: that is no more time.
+      if task.drainBy == nil { task.drainBy = now + limits.drainTime }
     }
     flushDue = min(flushDue, now)
   }

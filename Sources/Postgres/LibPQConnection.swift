@@ -151,7 +151,7 @@ public final class Connection {
     return last
   }
 
-  private static func error(of result: OpaquePointer) -> PostgresError {
+  static func error(of result: OpaquePointer) -> PostgresError {
     let state = tm_sqlstate(result).map { String(cString: $0) } ?? ""
     let message = tm_primary_message(result).map { String(cString: $0) } ?? trimmed(PQresultErrorMessage(result))
     let detail = [tm_detail(result), tm_hint(result)].compactMap { $0.map { String(cString: $0) } }.joined(separator: "; ")

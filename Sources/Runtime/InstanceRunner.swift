@@ -51,7 +51,9 @@ public final class InstanceRunner: Sendable {
     let consumer: Consumer
     let goal: CatchUpGoal?
     do {
-      goal = settings.untilCaughtUp ? try endOffsets() : nil
+      goal =
+        settings.untilCaughtUp
+        ? try endOffsets(settings.plan.topics, settings.kafka, shouldEnd: { shouldDrain.load(ordering: .relaxed) }, say) : nil
       consumer = try Consumer(
         settings.kafka, group: settings.group, topics: settings.plan.topics, instanceID: settings.staticMember,
         mostMessages: Self.mostMessages)
@@ -214,30 +216,6 @@ public final class InstanceRunner: Sendable {
   private func announced(_ journal: Journal) -> Journal {
     for line in journal.openingReport { say(.warning, "journal: \(line)") }
     return journal
-  }
-
-  /// The ends of all partitions now; topics that do not exist yet are waited for. nil: told to drain meanwhile.
-  private func endOffsets() throws -> CatchUpGoal? {
-    let metadata = try ClusterMetadata(settings.kafka)
-    var ends: [PartitionID: Offset] = [:]
-    for topic in settings.plan.topics {
-      var count: Int?
-      var said = false
-      while count == nil {
-        if shouldDrain.load(ordering: .relaxed) { return nil }
-        count = try metadata.partitionCount(topic)
-        if count == nil {
-          if !said { say(.warning, "topic \(topic) does not exist yet: waiting for it") }
-          said = true
-          Thread.sleep(forTimeInterval: 0.5)
-        }
-      }
-      for partition in 0..<Int32(count ?? 0) {
-        ends[PartitionID(topic: topic, partition: partition)] =
-          Offset(try metadata.watermarks(TopicPartition(topic: topic, partition: partition)).high)
-      }
-    }
-    return CatchUpGoal(ends: ends)
   }
 }
 

@@ -5,12 +5,12 @@ public enum Fault: String, CaseIterable, Sendable, Comparable {
   // The log.
   case hole, emptyPartition, partitionAdded, retention, gapAccepted, brokerAway
   // The group.
-  case eagerRebalance, cooperativeRebalance, reshuffle, sessionExpired, rebalanceTimeout, lostLate, lostTwice, revokedTwice
+  case eagerRebalance, cooperativeRebalance, staticReturn, reshuffle, sessionExpired, rebalanceTimeout, lostLate, lostTwice, revokedTwice
   // The store.
   case lostBeforeStatement, lostAfterStatement, commitNotApplied, commitApplied, commitDelayed, deadlock, serializationFailure
   case statementTimeout, lockWait, storeRestart, longOutage, storeAway, slowStore, idleInTransaction, storeRefuses, rowRefused
   // The disk.
-  case powerLoss, shortWrite, syncError, ioError, diskFull, diskHangs, flippedBit, flippedUnderWay, journalGone, journalOfOldTimes
+  case powerLoss, shortWrite, syncError, ioError, diskFull, diskHangs, flippedBit, flippedUnderWay, journalGone, journalOfOldTimes, noJournal
   // Scheduling.
   case crash, crashAtEffect, zombie, pause, clockJump, drain
 
@@ -20,7 +20,7 @@ public enum Fault: String, CaseIterable, Sendable, Comparable {
   var index: Int { Self.indices[self]! }
 
   /// Faults that a world may be without; the others belong to its make.
-  static let optional = allCases.filter { ![.eagerRebalance, .cooperativeRebalance, .emptyPartition, .hotKeys, .overflow].contains($0) }
+  static let optional = allCases.filter { ![.eagerRebalance, .cooperativeRebalance, .staticReturn, .noJournal, .emptyPartition, .hotKeys, .overflow].contains($0) }
 }
 
 /// How often each fault has struck.

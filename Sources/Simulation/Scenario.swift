@@ -29,6 +29,8 @@ struct Scenario {
   /// Events are produced and faults strike until then.
   let duration: Int64
   let isCooperative: Bool
+  /// Members keep their place over restarts (`group.instance.id`).
+  let isStatic: Bool
   let faults: Set<Fault>
   /// How often faults strike: 1 to 6.
   let intensity: Int
@@ -51,6 +53,7 @@ struct Scenario {
     events = min(dice.pick([60, 150, 300, 500, 800, 1500]), restrictions.events ?? .max)
     duration = dice.milliseconds(15_000, 60_000)
     isCooperative = dice.chance(6500)
+    isStatic = dice.chance(3000)
     intensity = dice.pick([1, 1, 2, 2, 3, 4, 6])
     sessionTimeout = dice.milliseconds(4_000, 8_000)
     rebalanceTimeout = dice.milliseconds(4_000, 12_000)

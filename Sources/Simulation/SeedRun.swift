@@ -8,6 +8,8 @@ public enum Simulator {
     public var faults: FaultCounts
     /// Virtual milliseconds, scheduler steps, offsets of the log.
     public var time: Int64
+    /// Virtual milliseconds from the last possible fault until everything was in the store.
+    public var settled: Int64
     public var steps: Int
     public var offsets: Int
     /// Events and effects in their order, if asked for.
@@ -19,7 +21,7 @@ public enum Simulator {
   public static func run(seed: UInt64, mutant: Mutant? = nil, _ restrictions: Restrictions = Restrictions(), traces: Bool = false) -> Report {
     let outcome = World.run(Scenario(seed: seed, restrictions), mutant: mutant, traces: traces)
     return Report(
-      seed: seed, failure: outcome.failure, faults: outcome.faults, time: outcome.time, steps: outcome.steps, offsets: outcome.events,
+      seed: seed, failure: outcome.failure, faults: outcome.faults, time: outcome.time, settled: outcome.settled, steps: outcome.steps, offsets: outcome.events,
       trace: outcome.trace)
   }
 

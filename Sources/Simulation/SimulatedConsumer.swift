@@ -31,6 +31,8 @@ final class SimulatedConsumer {
   private var fetching: [PartitionID: Fetching] = [:]
   private var isAsked = false
   private var isAskedAgain = false
+  /// An assignment that was not answered yet: librdkafka counts it as the group's.
+  private var offered: [PartitionID] = []
   /// When the consumer learns that it was put out.
   private var learnsAt: Int64?
   private var repeatsLost: [PartitionID]?
@@ -70,7 +72,9 @@ final class SimulatedConsumer {
       member.inbox.removeFirst()
       isAsked = true
       switch first.message {
-      case .assigned(let ids): return [.assigned(ids)]
+      case .assigned(let ids):
+        offered = ids
+        return [.assigned(ids)]
       case .revoked(let ids): return [.revoked(ids)]
       case .revokedAgain(let ids):
         isAskedAgain = true
@@ -84,7 +88,8 @@ final class SimulatedConsumer {
     learnsAt = nil
     isAsked = false
     isAskedAgain = false
-    let lost = fetching.keys.sorted()
+    let lost = Set(fetching.keys).union(offered).sorted()
+    offered = []
     fetching = [:]
     member = world.group.join(name)
     if world.strikes(.lostTwice, 3000, &dice) { repeatsLost = lost }
@@ -122,6 +127,7 @@ final class SimulatedConsumer {
     case .assign(let partitions):
       guard isAsked else { throw Refused(reason: "assign without a rebalance") }
       isAsked = false
+      offered = []
       if !world.scenario.isCooperative { fetching = [:] }
       for (id, offset) in partitions { fetching[id] = Fetching(position: offset) }
     case .unassign(let ids):

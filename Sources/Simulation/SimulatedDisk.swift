@@ -17,7 +17,7 @@ final class SimulatedDisk: Storage {
     func sync() {
       let before = durable
       durable = current
-      for sector in givenUp {
+      for sector in givenUp where sector * 512 < durable.count {
         for i in sector * 512..<min(sector * 512 + 512, durable.count) { durable[i] = i < before.count ? before[i] : 0 }
       }
     }
@@ -252,7 +252,9 @@ final class SimulatedDisk: Storage {
 
     func truncate(_ size: Int) throws(StorageError) {
       try disk.step("truncate", path)
-      if size < node.current.count { node.current.removeLast(node.current.count - size) }
+      guard size < node.current.count else { return }
+      node.current.removeLast(node.current.count - size)
+      node.givenUp = node.givenUp.filter { $0 * 512 < size }
     }
 
     func sync() throws(StorageError) {

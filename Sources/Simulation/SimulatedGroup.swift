@@ -49,6 +49,7 @@ final class SimulatedGroup {
   func join(_ name: String) -> Member {
     joined += 1
     let member = Member(id: joined, name: name, now: world.now)
+    if world.scenario.isStatic, let place = members.firstIndex(where: { $0.name == name }) { return takePlace(place, member) }
     members.append(member)
     world.trace { "group: \(name) joins as member \(member.id)" }
     rebalance()
@@ -56,9 +57,28 @@ final class SimulatedGroup {
   }
 
   func leave(_ member: Member) {
-    guard !member.isOut else { return }
+    // A static member's place is kept until its session expires.
+    guard !member.isOut, !world.scenario.isStatic else { return }
     world.trace { "group: member \(member.id) (\(member.name)) leaves" }
     put(out: member)
+  }
+
+  /// A static member comes back before its session has expired: it gets what it had, and nobody else hears of it.
+  private func takePlace(_ place: Int, _ member: Member) -> Member {
+    let before = members[place]
+    before.isOut = true
+    world.trace { "group: \(member.name) comes back as member \(member.id)" }
+    if isRevoking {
+      members.remove(at: place)
+      members.append(member)
+      rebalance()
+    } else {
+      world.count(.staticReturn)
+      member.owned = before.owned
+      members[place] = member
+      send(.assigned(member.owned.sorted()), to: member)
+    }
+    return member
   }
 
   private func put(out member: Member) {

@@ -45,6 +45,7 @@ final class SimulatedProcess {
   var ordersToCrash: Int?
   var isDying = false
   private var polledAt: Int64 = 0
+  private let hasJournal: Bool
   /// The same in every life: a journal holds no more than its budget let it take.
   let limits: InstanceLimits
 
@@ -58,6 +59,7 @@ final class SimulatedProcess {
     name = "instance-\(number)"
     var dice = Dice(world.scenario.seed, 100 + UInt64(number))
     limits = world.limits(&dice)
+    hasJournal = !dice.chance(1000)
     self.dice = dice
   }
 
@@ -107,6 +109,10 @@ final class SimulatedProcess {
   }
 
   private func openJournal() throws(JournalError) -> Journal? {
+    guard hasJournal else {
+      world.count(.noJournal)
+      return nil
+    }
     let options = JournalOptions(
       segmentBytes: world.journalSegment, sync: dice.pick([.always, .interval(milliseconds: 200), .interval(milliseconds: 1000), .never]))
     let journal = try Journal(

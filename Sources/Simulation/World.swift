@@ -18,6 +18,7 @@ final class World {
   private(set) var failure: String?
   private var lines: [String]?
   private var director: Director!
+  private var settledAt: Int64
   private var dice: Dice
 
   /// How a world went.
@@ -27,6 +28,8 @@ final class World {
     var faults: FaultCounts
     /// Virtual milliseconds.
     var time: Int64
+    /// Virtual milliseconds from the last possible fault until everything was in the store.
+    var settled: Int64
     var steps: Int
     var events: Int
     var trace: [String]
@@ -36,7 +39,8 @@ final class World {
     let world = World(scenario, mutant, traces)
     world.run()
     return Outcome(
-      failure: world.failure, faults: world.faults, time: world.now, steps: world.scheduler.steps,
+      failure: world.failure, faults: world.faults, time: world.now, settled: world.settledAt - scenario.duration,
+      steps: world.scheduler.steps,
       events: world.log.ids.reduce(0) { $0 + Int(world.log.end($1)) }, trace: world.lines ?? [])
   }
 
@@ -45,6 +49,7 @@ final class World {
     self.scenario = scenario
     self.mutant = mutant
     lines = traces ? [] : nil
+    settledAt = scenario.duration
     dice = Dice(scenario.seed, 5)
     let workload = SimulatedWorkload(scenario)
     plan = workload.plan
@@ -128,6 +133,7 @@ final class World {
     }
     if failure == nil {
       trace { "settled" }
+      settledAt = now
       drainAll()
       var audit = Audit(self)
       audit.compare()
@@ -139,7 +145,9 @@ final class World {
     let before = store.partitions.mapValues(\.next)
     for process in processes { process.retire() }
     while failure == nil, processes.contains(where: \.isAlive), let body = scheduler.next() { body() }
-    if store.partitions.mapValues(\.next) != before { fail("offsets moved although everything had been consumed") }
+    for (id, next) in before.sorted(by: { $0.key < $1.key }) where store.partitions[id]?.next != next {
+      fail("\(id) moved from \(next.value) to \(store.next(id)) although everything had been consumed")
+    }
   }
 
   private func produce() {

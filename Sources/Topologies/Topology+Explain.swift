@@ -87,7 +87,7 @@ extension Topology {
     }
     text.row("access", accessWords(aggregate))
     if let found = reconciliations.first(where: { $0.aggregate == aggregate.name }) {
-      text.row("reconciled", "against \(found.against.rawValue), tolerance \(found.tolerance.rawValue)")
+      text.row("reconciled", "against \(found.against.rawValue), tolerance \(found.tolerance)")
     }
   }
 

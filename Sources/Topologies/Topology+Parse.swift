@@ -21,8 +21,8 @@ extension Topology {
           file: file, line: 1, column: 1, message: "the file is empty, expected a topology that begins with topology: NAME")
       ])
     }
-    let topology = reader.topology(root)
-    guard let topology, reader.problems.isEmpty else { throw TopologyErrors(reader.problems) }
+    guard var topology = reader.topology(root), reader.problems.isEmpty else { throw TopologyErrors(reader.problems) }
+    topology.text = yaml
     return topology
   }
 

@@ -32,6 +32,8 @@ public struct Topology: Sendable, Equatable {
   public let aggregates: [Aggregate]
   /// In the file's order; empty where nothing is reconciled.
   public let reconciliations: [Reconciliation]
+  /// The file's text: the database keeps it, so that commands without the file know what they check.
+  public internal(set) var text = ""
   /// When somebody is to be told.
   public internal(set) var monitor = Monitor()
 
@@ -62,8 +64,10 @@ public struct Topology: Sendable, Equatable {
       /// The landed events, `raw.events`.
       case raw
     }
-    public enum Tolerance: String, Sendable, Equatable, CaseIterable {
+    public enum Tolerance: Sendable, Equatable {
       case exact
+      /// Values may differ by so many thousandths of a percent of the batch's.
+      case within(thousandths: Int)
     }
     public let aggregate: String
     public let against: Against

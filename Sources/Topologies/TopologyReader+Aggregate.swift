@@ -193,11 +193,40 @@ extension TopologyReader {
       }
       let against = mandatory("against", of: body, "add against: raw")
         .flatMap { self.word($0, as: Topology.Reconciliation.Against.self, what: "source") }
-      let tolerance =
-        body["tolerance"].map { self.word($0, as: Topology.Reconciliation.Tolerance.self, what: "tolerance") } ?? .exact
+      let tolerance = body["tolerance"].map { self.tolerance($0) } ?? .exact
       guard let against, let tolerance else { continue }
       result.append(Topology.Reconciliation(aggregate: item.key, against: against, tolerance: tolerance))
     }
     return result.count == section.entries.count ? result : nil
+  }
+
+  /// `exact`, or a percentage with up to three digits after the point.
+  private mutating func tolerance(_ entry: Section.Entry) -> Topology.Reconciliation.Tolerance? {
+    let expected = "exact or a percentage from 0.001% to 50%"
+    guard let text = text(entry.value, path: entry.path, expected: expected) else { return nil }
+    if text == "exact" { return .exact }
+    let parts = text.dropLast().split(separator: ".", omittingEmptySubsequences: false)
+    if text.hasSuffix("%"), (1...2).contains(parts.count), parts.allSatisfy({ !$0.isEmpty && $0.utf8.allSatisfy { (48...57).contains($0) } }),
+      let whole = Int(parts[0]), parts.count == 1 || parts[1].count <= 3,
+      let fraction = Int(String(((parts.count == 2 ? String(parts[1]) : "") + "000").prefix(3)))
+    {
+      let thousandths = min(whole, 1000) * 1000 + fraction
+      if (1...50_000).contains(thousandths) { return .within(thousandths: thousandths) }
+    }
+    report(entry.value.place, "\(entry.path) is \(quoted(text)), expected \(expected)")
+    return nil
+  }
+}
+
+extension Topology.Reconciliation.Tolerance: CustomStringConvertible {
+  /// As the file writes it.
+  public var description: String {
+    switch self {
+    case .exact: return "exact"
+    case .within(let thousandths):
+      var fraction = String(String(1000 + thousandths % 1000).dropFirst())
+      while fraction.hasSuffix("0") { fraction.removeLast() }
+      return "\(thousandths / 1000)\(fraction.isEmpty ? "" : ".\(fraction)")%"
+    }
   }
 }

@@ -78,7 +78,7 @@ extension Access {
         ELSIF pg_has_role(p_login, 'tidemark_gateway', 'MEMBER') THEN
           RAISE EXCEPTION 'login "%" is a gateway: grant to the people behind it, by the names that their tokens bear', p_login
             USING ERRCODE = '22023';
-        ELSIF pg_has_role(p_login, 'tidemark_writer', 'MEMBER') OR pg_has_role(p_login, 'tidemark_owner', 'MEMBER') THEN
+        ELSIF EXISTS (SELECT FROM pg_roles r WHERE pg_has_role(p_login, r.oid, 'MEMBER') AND \(isWorker)) THEN
           RAISE EXCEPTION 'login "%" works for Tidemark itself and reads every row: people need another one', p_login USING ERRCODE = '22023';
         END IF;
         EXECUTE format('GRANT %I TO %I', p_tier, p_login);

@@ -37,7 +37,7 @@ extension Access {
     $$
     """,
     """
-    CREATE OR REPLACE FUNCTION tidemark.revoke_from_others(relation regclass, keep text[]) RETURNS void LANGUAGE plpgsql
+    CREATE OR REPLACE FUNCTION tidemark.revoke_from_others(relation regclass) RETURNS void LANGUAGE plpgsql
     SET search_path = pg_catalog, pg_temp AS $$
     DECLARE v_grantee oid; BEGIN
       FOR v_grantee IN
@@ -46,12 +46,12 @@ extension Access {
         SELECT a.grantee FROM pg_class c JOIN pg_attribute t ON t.attrelid = c.oid CROSS JOIN LATERAL aclexplode(t.attacl) a
          WHERE c.oid = relation AND a.grantee <> c.relowner
       LOOP
-        CONTINUE WHEN EXISTS (SELECT FROM pg_roles r WHERE r.oid = v_grantee AND r.rolname = ANY (keep));
+        CONTINUE WHEN EXISTS (SELECT FROM pg_roles r WHERE r.oid = v_grantee AND \(Access.isWorker));
         EXECUTE format('REVOKE ALL ON %s FROM %s', relation, CASE v_grantee WHEN 0 THEN 'PUBLIC' ELSE v_grantee::regrole::text END);
       END LOOP;
     END $$
     """,
-    "REVOKE ALL ON FUNCTION tidemark.with_partitions(regclass), tidemark.revoke_from_others(regclass, text[]) FROM PUBLIC",
+    "REVOKE ALL ON FUNCTION tidemark.with_partitions(regclass), tidemark.revoke_from_others(regclass) FROM PUBLIC",
     "GRANT USAGE ON SCHEMA tidemark TO tidemark_access",
     "GRANT SELECT ON tidemark.tier TO tidemark_access",
   ]
@@ -63,6 +63,18 @@ extension Access {
     var result: [String] = [
       "DELETE FROM tidemark.access_rule WHERE table_name = ANY (ARRAY[\(tables.map(SQL.literal).joined(separator: ", "))])"
     ]
+    result += topology.tiers.map { tier in
+      """
+      DO $$ BEGIN
+        IF EXISTS (SELECT FROM tidemark.tier WHERE name = \(SQL.literal(tier.role)) AND (rows, measures, complete_days)
+                     IS DISTINCT FROM ('\(tier.rows.rawValue)', '\(tier.measures.rawValue)', \(tier.completeDays)))
+           AND EXISTS (SELECT FROM tidemark.access_rule r JOIN tidemark.aggregate a ON a.table_name = r.table_name
+                        WHERE r.tier = \(SQL.literal(tier.role)) AND a.topology <> \(SQL.literal(topology.name))) THEN
+          RAISE EXCEPTION 'tier \(tier.role) is defined otherwise by another topology of this database: one database has one tier of a name';
+        END IF;
+      END $$
+      """
+    }
     result += topology.tiers.map { tier in
       """
       INSERT INTO tidemark.tier (name, rows, measures, complete_days)
@@ -86,7 +98,7 @@ extension Access {
   /// Row-level security on the table and its partitions, just the policies wanted, and no other privileges.
   private static func guarding(_ table: String, _ rules: [AccessRule]) -> [String] {
     let name = SQL.literal("analytics.\(SQL.identifier(table))")
-    let wanted = (["tidemark_writer"] + rules.map(\.policyRole)).map(SQL.literal).joined(separator: ", ")
+    let wanted = (["tidemark_writer", "tidemark_batch"] + rules.map(\.policyRole)).map(SQL.literal).joined(separator: ", ")
     var result = [
       """
       DO $$ DECLARE part regclass; v_policy name; BEGIN
@@ -95,15 +107,15 @@ extension Access {
             EXECUTE format('ALTER TABLE %s ENABLE ROW LEVEL SECURITY', part);
             EXECUTE format('ALTER TABLE %s FORCE ROW LEVEL SECURITY', part);
           END IF;
-          FOR v_policy IN SELECT polname FROM pg_policy WHERE polrelid = part AND polname <> ALL (ARRAY[\(wanted)]) LOOP
+          FOR v_policy IN SELECT p.polname FROM pg_policy p WHERE p.polrelid = part AND p.polname <> ALL (ARRAY[\(wanted)]) AND \(isForOthers) LOOP
             EXECUTE format('DROP POLICY %I ON %s', v_policy, part);
           END LOOP;
-          PERFORM tidemark.revoke_from_others(part, ARRAY['tidemark_writer']);
+          PERFORM tidemark.revoke_from_others(part);
         END LOOP;
       END $$
       """
     ]
-    result.append(policy(name, "tidemark_writer", command: "ALL", letter: "*", "true", check: "true"))
+    for worker in ["tidemark_writer", "tidemark_batch"] { result.append(policy(name, worker, command: "ALL", letter: "*", "true", check: "true")) }
     for rule in rules { result.append(policy(name, rule.policyRole, command: "SELECT", letter: "r", rule.condition, check: nil)) }
     if let column = rules.lazy.compactMap(\.departmentColumn).first { result.append(index(name, column)) }
     return result
@@ -168,7 +180,7 @@ extension Access {
         END IF;
       END $$
       """,
-      "SELECT tidemark.revoke_from_others(\(SQL.literal(name)), '{}')",
+      "SELECT tidemark.revoke_from_others(\(SQL.literal(name)))",
       "GRANT SELECT ON \(name) TO \"\(rule.tier)\"",
     ]
   }
@@ -201,10 +213,10 @@ extension Access {
       FOR t IN SELECT c.oid FROM pg_class c JOIN pg_policy p ON p.polrelid = c.oid AND p.polname = 'tidemark_writer'
                 WHERE c.relnamespace = 'analytics'::regnamespace AND c.relkind IN ('r', 'p') AND NOT c.relispartition
                   AND NOT EXISTS (SELECT FROM tidemark.aggregate a WHERE a.table_name = c.relname) LOOP
-        FOR v_policy IN SELECT polname FROM pg_policy WHERE polrelid = t AND polname <> 'tidemark_writer' LOOP
+        FOR v_policy IN SELECT p.polname FROM pg_policy p WHERE p.polrelid = t AND \(isForOthers) LOOP
           EXECUTE format('DROP POLICY %I ON %s', v_policy, t);
         END LOOP;
-        PERFORM tidemark.revoke_from_others(t, ARRAY['tidemark_writer']);
+        PERFORM tidemark.revoke_from_others(t);
       END LOOP;
     END $$
     """,

@@ -148,11 +148,38 @@ extension Access {
     "REVOKE ALL ON FUNCTION access.note(text, text, text, text, text), access.record(), access.keep() FROM PUBLIC",
     "GRANT EXECUTE ON FUNCTION access.note(text, text, text, text, text), access.record() TO tidemark_access",
     trigger("audit", "tidemark_keep", "BEFORE UPDATE OR DELETE OR TRUNCATE", "STATEMENT", "keep"),
+    closing("audit", to: "tidemark_audit"),
     "SET LOCAL ROLE tidemark_access",
+    closing("key", to: "tidemark_access"),
+    closing("assumed", to: "tidemark_access"),
+    closing("member", to: "tidemark_access"),
     "REVOKE CREATE ON SCHEMA access FROM tidemark_audit",
     trigger("member", "tidemark_record", "AFTER INSERT OR UPDATE OR DELETE", "ROW", "record"),
     trigger("member", "tidemark_record_all", "AFTER TRUNCATE", "STATEMENT", "record"),
   ]
+
+  /// Tables of `access` that row-level security closes to all but their own role, and for reading to who grants: a login
+  /// that may read every table (`pg_read_all_data`) finds no key there.
+  static let closed = ["audit", "key", "assumed", "member"]
+
+  private static func closing(_ table: String, to role: String) -> String {
+    let name = "access.\(table)"
+    let shown = ["audit", "member"].contains(table) ? "CREATE POLICY tidemark_granter ON \(name) FOR SELECT TO tidemark_granter USING (true);" : ""
+    return """
+      DO $$ DECLARE v_policy name; BEGIN
+        IF EXISTS (SELECT FROM pg_class WHERE oid = '\(name)'::regclass AND NOT (relrowsecurity AND relforcerowsecurity))
+           OR (SELECT count(*) FROM pg_policy WHERE polrelid = '\(name)'::regclass) <> \(shown.isEmpty ? 1 : 2) THEN
+          FOR v_policy IN SELECT polname FROM pg_policy WHERE polrelid = '\(name)'::regclass LOOP
+            EXECUTE format('DROP POLICY %I ON \(name)', v_policy);
+          END LOOP;
+          CREATE POLICY \(role) ON \(name) TO \(role) USING (true) WITH CHECK (true);
+          \(shown)
+          ALTER TABLE \(name) ENABLE ROW LEVEL SECURITY;
+          ALTER TABLE \(name) FORCE ROW LEVEL SECURITY;
+        END IF;
+      END $$
+      """
+  }
 
   /// Fires whatever `session_replication_role` says.
   private static func trigger(_ table: String, _ name: String, _ when: String, _ each: String, _ function: String) -> String {

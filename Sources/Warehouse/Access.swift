@@ -22,6 +22,18 @@ public enum Access {
   /// Roles besides the tiers: definer of the functions, keeper of the audit, and what people and services may be given.
   static let roles = ["tidemark_access", "tidemark_audit", "tidemark_gateway", "tidemark_issuer", "tidemark_granter"]
 
+  /// SQL: whether `r` of pg_roles is one by which Tidemark itself works (its owner, writer and others that may come to be), and
+  /// none that people are given.
+  static let isWorker = """
+    (starts_with(r.rolname, 'tidemark_') AND NOT r.rolcanlogin AND NOT starts_with(r.rolname, 'tidemark_view_')
+      AND r.rolname NOT IN ('tidemark_reader', 'tidemark_gateway', 'tidemark_issuer', 'tidemark_granter'))
+    """
+
+  /// SQL: whether a policy `p` of pg_policy is for anybody but workers.
+  static let isForOthers = """
+    EXISTS (SELECT FROM unnest(p.polroles) o LEFT JOIN pg_roles r ON r.oid = o WHERE r.oid IS NULL OR NOT \(isWorker))
+    """
+
   /// Functions that only `tidemark_access` itself calls are not listed: nobody may.
   static let callers: [(function: String, role: String)] = [
     ("access.assume(text)", "tidemark_gateway"), ("access.whoami()", "tidemark_gateway"),

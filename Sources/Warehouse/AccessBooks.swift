@@ -91,6 +91,20 @@ public struct AccessBooks {
     }
   }
 
+  /// Gateways, each with the tiers that it serves.
+  public func gateways() throws(WarehouseError) -> [(login: String, tiers: [String])] {
+    try asking { () throws(PostgresError) in
+      try connection.query(
+        """
+        SELECT u.rolname, string_agg(DISTINCT t.rolname, ',' ORDER BY t.rolname) FROM pg_roles g
+          JOIN pg_auth_members m ON m.roleid = g.oid AND g.rolname = 'tidemark_gateway' JOIN pg_roles u ON u.oid = m.member AND u.rolcanlogin
+          LEFT JOIN pg_auth_members k ON k.member = u.oid LEFT JOIN pg_roles t ON t.oid = k.roleid AND t.rolname <> 'tidemark_gateway'
+         GROUP BY 1 ORDER BY 1
+        """
+      ).map { ($0[0] ?? "", ($0[1] ?? "").split(separator: ",").map(String.init)) }
+    }
+  }
+
   /// The newest entries of the audit, newest first.
   public func history(limit: Int) throws(WarehouseError) -> [Entry] {
     try asking { () throws(PostgresError) in

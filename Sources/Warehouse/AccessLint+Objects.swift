@@ -45,7 +45,7 @@ extension AccessLint {
         FROM pg_class c CROSS JOIN LATERAL (
           SELECT (aclexplode(c.relacl)).grantee UNION SELECT (aclexplode(t.attacl)).grantee FROM pg_attribute t WHERE t.attrelid = c.oid) a
         LEFT JOIN pg_roles r ON r.oid = a.grantee
-       WHERE c.relkind = 'm' AND a.grantee <> c.relowner AND (r.oid IS NULL OR NOT \(Self.internalRole))
+       WHERE c.relkind = 'm' AND a.grantee <> c.relowner AND (r.oid IS NULL OR NOT \(Access.isWorker))
          AND (c.relnamespace IN \(Self.protected) OR EXISTS (
            SELECT FROM pg_rewrite w JOIN pg_depend d ON d.classid = 'pg_rewrite'::regclass AND d.objid = w.oid
              JOIN pg_class t ON d.refclassid = 'pg_class'::regclass AND t.oid = d.refobjid AND t.oid <> c.oid
@@ -67,7 +67,7 @@ extension AccessLint {
       SELECT g.oid::regclass, COALESCE(r.rolname, 'PUBLIC'), g.privilege || COALESCE('(' || g.col || ')', '')
         FROM granted g LEFT JOIN pg_roles r ON r.oid = g.grantee
        WHERE g.relkind IN ('r', 'p', 'v', 'f', 'S') AND (g.relnamespace IN \(Self.protected) OR g.oid IN \(Self.guarded))
-         AND (r.oid IS NULL OR NOT \(Self.internalRole))
+         AND (r.oid IS NULL OR NOT \(Access.isWorker))
          AND NOT (g.relnamespace = 'analytics'::regnamespace AND g.privilege = 'SELECT' AND (
            EXISTS (SELECT FROM tidemark.access_rule w WHERE w.relation = g.relname AND w.tier = r.rolname AND g.col IS NULL)
            OR EXISTS (SELECT FROM tidemark.access_rule w WHERE w.table_name = g.relname AND w.policy_role = r.rolname AND w.view IS NOT NULL
@@ -86,7 +86,7 @@ extension AccessLint {
       """
       SELECT n.nspname, COALESCE(r.rolname, 'PUBLIC'), a.privilege_type
         FROM pg_namespace n CROSS JOIN LATERAL aclexplode(n.nspacl) a LEFT JOIN pg_roles r ON r.oid = a.grantee
-       WHERE n.oid IN \(Self.protected) AND a.grantee <> n.nspowner AND (r.oid IS NULL OR NOT \(Self.internalRole))
+       WHERE n.oid IN \(Self.protected) AND a.grantee <> n.nspowner AND (r.oid IS NULL OR NOT \(Access.isWorker))
          AND NOT (a.privilege_type = 'USAGE' AND n.nspname IN ('analytics', 'access') AND (
            r.rolname IN ('tidemark_reader', 'tidemark_gateway', 'tidemark_issuer', 'tidemark_granter')
            OR EXISTS (SELECT FROM tidemark.tier t WHERE r.rolname IN (t.name, 'tidemark_view_' || t.name))))
@@ -108,7 +108,7 @@ extension AccessLint {
       SELECT DISTINCT o.rolname, COALESCE(r.rolname, 'PUBLIC'), COALESCE(n.nspname, 'every schema')
         FROM pg_default_acl d JOIN pg_roles o ON o.oid = d.defaclrole CROSS JOIN LATERAL aclexplode(d.defaclacl) a
         LEFT JOIN pg_roles r ON r.oid = a.grantee LEFT JOIN pg_namespace n ON n.oid = d.defaclnamespace
-       WHERE d.defaclobjtype IN ('r', 'S', 'n') AND a.grantee <> d.defaclrole AND (r.oid IS NULL OR NOT \(Self.internalRole))
+       WHERE d.defaclobjtype IN ('r', 'S', 'n') AND a.grantee <> d.defaclrole AND (r.oid IS NULL OR NOT \(Access.isWorker))
          AND (n.oid IN \(Self.protected) OR starts_with(o.rolname, 'tidemark_') OR (n.oid IS NULL AND (o.rolsuper OR o.rolcreaterole)))
       """)
     return leak("default privileges", found) {
@@ -131,7 +131,7 @@ extension AccessLint {
         FROM pg_proc p JOIN pg_roles o ON o.oid = p.proowner JOIN pg_namespace n ON n.oid = p.pronamespace
         CROSS JOIN LATERAL aclexplode(COALESCE(p.proacl, acldefault('f', p.proowner))) a LEFT JOIN pg_roles r ON r.oid = a.grantee
        WHERE p.prosecdef AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'access') AND a.grantee <> p.proowner
-         AND (o.rolsuper OR o.rolbypassrls OR starts_with(o.rolname, 'tidemark_')) AND (r.oid IS NULL OR NOT \(Self.internalRole))
+         AND (o.rolsuper OR o.rolbypassrls OR starts_with(o.rolname, 'tidemark_')) AND (r.oid IS NULL OR NOT \(Access.isWorker))
          AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e')
        GROUP BY 1, 2
       """)
@@ -157,6 +157,12 @@ extension AccessLint {
       let tiers = try connection.query("SELECT name FROM tidemark.tier ORDER BY 1").compactMap { $0[0] }
       let tables = Access.tables.filter { $0.contains("FUNCTION") || $0.hasPrefix("SET LOCAL ROLE") }
       let expected = tables + Access.identity + Access.people + Access.tokens
+      // A login that is no superuser borrows the roles until the rollback.
+      for role in ["tidemark_access", "tidemark_audit"] {
+        if try connection.query("SELECT pg_has_role(current_user, $1::name, 'MEMBER')", [.text(role)])[0][0] == "f" {
+          try connection.script("GRANT \(role) TO CURRENT_USER")
+        }
+      }
       // Functions of other owners stay what they are, and are found below.
       for row in before where row[2] != "tidemark_access" && row[2] != "tidemark_audit" { try connection.script("DROP FUNCTION \(row[0] ?? "") CASCADE") }
       try connection.script("SET LOCAL ROLE tidemark_access; GRANT CREATE ON SCHEMA access TO tidemark_audit")

@@ -23,7 +23,7 @@ extension AccessLint {
     let tiers = try connection.query(
       """
       SELECT r.rolname FROM pg_roles r
-       WHERE (starts_with(r.rolname, 'tidemark_view_') OR r.rolname IN ('tidemark_owner', 'tidemark_access', 'tidemark_audit', 'tidemark_gateway')
+       WHERE (starts_with(r.rolname, 'tidemark_view_') OR r.rolname IN ('tidemark_owner', 'tidemark_batch', 'tidemark_access', 'tidemark_audit', 'tidemark_gateway')
               OR EXISTS (SELECT FROM tidemark.tier t WHERE t.name = r.rolname))
          AND (r.rolcanlogin OR r.rolsuper OR r.rolbypassrls OR r.rolcreaterole)
       """)
@@ -44,13 +44,13 @@ extension AccessLint {
       """
       WITH RECURSIVE inside(member, root) AS (
         SELECT a.member, a.roleid FROM pg_auth_members a JOIN pg_roles r ON r.oid = a.roleid
-         WHERE starts_with(r.rolname, 'tidemark_view_') OR r.rolname IN ('tidemark_owner', 'tidemark_writer', 'tidemark_access', 'tidemark_audit',
-           'pg_read_all_data', 'pg_write_all_data', 'pg_read_server_files', 'pg_write_server_files', 'pg_execute_server_program')
+         WHERE starts_with(r.rolname, 'tidemark_view_') OR \(Access.isWorker) OR r.rolname IN ('pg_read_all_data', 'pg_write_all_data',
+           'pg_read_server_files', 'pg_write_server_files', 'pg_execute_server_program')
         UNION SELECT a.member, i.root FROM pg_auth_members a JOIN inside i ON i.member = a.roleid AND i.member <> 'tidemark_owner'::regrole)
-      SELECT DISTINCT r.rolname, g.rolname, r.rolsuper, \(Self.governed), g.rolname IN ('tidemark_owner', 'tidemark_writer')
+      SELECT DISTINCT r.rolname, g.rolname, r.rolsuper, \(Self.governed), 
+             starts_with(g.rolname, 'tidemark_') AND NOT starts_with(g.rolname, 'tidemark_view_') AND g.rolname NOT IN ('tidemark_access', 'tidemark_audit')
         FROM inside i JOIN pg_roles r ON r.oid = i.member JOIN pg_roles g ON g.oid = i.root
-       WHERE NOT starts_with(r.rolname, 'pg_') AND NOT r.rolsuper
-         AND NOT (r.rolname = 'tidemark_owner' AND starts_with(g.rolname, 'tidemark_view_'))
+       WHERE NOT starts_with(r.rolname, 'pg_') AND NOT r.rolsuper AND NOT \(Access.isWorker)
       """)
     let tiers = try connection.query(
       """

@@ -10,15 +10,6 @@ struct AccessLint {
   /// Logins and roles whose power an operator has accepted.
   let accepted: Set<String>
 
-  /// Roles by which Tidemark itself works.
-  static let workers = ["tidemark_owner", "tidemark_writer", "tidemark_access", "tidemark_audit"]
-
-  /// A name is Tidemark's own work: its owner, its writer and others that may come to be, but no role that people are given.
-  static let internalRole = """
-    (starts_with(r.rolname, 'tidemark_') AND NOT r.rolcanlogin AND NOT starts_with(r.rolname, 'tidemark_view_')
-      AND r.rolname NOT IN ('tidemark_reader', 'tidemark_gateway', 'tidemark_issuer', 'tidemark_granter'))
-    """
-
   /// Schemas that hold what people may see only by a grant of the topology.
   static let protected = """
     (SELECT n.oid FROM pg_namespace n JOIN pg_roles o ON o.oid = n.nspowner
@@ -71,7 +62,8 @@ struct AccessLint {
       }
       for row in known where tables.contains(row[0] ?? "") && !wanted.contains(where: { $0.table == row[0] && $0.tier == row[1] }) {
         findings.append(
-          AccessFinding(.leak, "rule", "\(row[0] ?? "") for \(row[1] ?? "")", "is not granted by \(topology.file) any more: run `tidemark migrate`"))
+          AccessFinding(
+            .leak, "rule", "\(row[0] ?? "") for \(row[1] ?? "")", "is not granted by \(topology.file) any more: run `tidemark migrate`"))
       }
     }
     return findings
@@ -88,25 +80,44 @@ struct AccessLint {
     """
 
   private func tables() throws(PostgresError) -> [AccessFinding] {
+    // A table of somebody's own is nobody's business while nobody else may read it.
     let bare = try connection.query(
       """
       SELECT c.oid::regclass, c.relrowsecurity FROM pg_class c
        WHERE c.oid IN \(Self.guarded) AND NOT (c.relrowsecurity AND c.relforcerowsecurity)
+         AND (c.relname IN (SELECT table_name FROM tidemark.aggregate) OR EXISTS (SELECT FROM pg_inherits i WHERE i.inhrelid = c.oid)
+           OR EXISTS (SELECT FROM aclexplode(c.relacl) a LEFT JOIN pg_roles r ON r.oid = a.grantee
+                       WHERE a.grantee <> c.relowner AND (r.oid IS NULL OR NOT \(Access.isWorker))))
       """)
     let owned = try connection.query(
       """
       SELECT c.oid::regclass, r.rolname FROM pg_class c JOIN pg_roles r ON r.oid = c.relowner
        WHERE c.oid IN \(Self.guarded) AND r.rolname <> 'tidemark_owner'
       """)
-    return leak("table", bare) { row in
+    let books = try connection.query(
+      """
+      SELECT c.oid::regclass, c.relrowsecurity AND c.relforcerowsecurity FROM pg_class c
+       WHERE c.relnamespace = 'access'::regnamespace AND c.relkind = 'r'
+         AND (NOT (c.relrowsecurity AND c.relforcerowsecurity) OR EXISTS (
+           SELECT FROM pg_policy p WHERE p.polrelid = c.oid
+              AND NOT (p.polname = 'tidemark_granter' AND p.polcmd = 'r' AND p.polroles = ARRAY['tidemark_granter'::regrole::oid]
+                       AND c.relname IN ('member', 'audit'))
+              AND p.polroles <> ARRAY[c.relowner]))
+      """)
+    return leak("table", books) { row in
+      "is closed by row-level security no more (\(row[1] == "t" ? "it has another policy" : "not enabled and forced")): run `tidemark migrate`"
+    }
+      + leak("table", bare) { row in
       row[1] == "t"
-        ? "row-level security is not forced: its owner reads past the policies; ALTER TABLE \(row[0]) FORCE ROW LEVEL SECURITY"
+        ? "row-level security is not forced: its owner reads past it; ALTER TABLE \(row[0]) FORCE ROW LEVEL SECURITY"
         : "has no row-level security: whoever may SELECT reads every row; run `tidemark migrate`"
-    } + leak("table", owned) { "belongs to \($0[1]), who can switch row-level security off: ALTER TABLE \($0[0]) OWNER TO tidemark_owner" }
+    } + leak("table", owned) { row in
+      "belongs to \(row[1]), who can switch row-level security off: ALTER TABLE \(row[0]) OWNER TO tidemark_owner"
+    }
   }
 
-  /// Policies that are not just those of the rules. Conditions compare as PostgreSQL prints them: the wanted one is put on a
-  /// temporary table of the same columns for that.
+  /// Policies that are not just those of the rules, besides those of roles by which Tidemark works. Conditions compare as
+  /// PostgreSQL prints them: the wanted one is put on a temporary table of the same columns for that.
   private func policies() throws(PostgresError) -> [AccessFinding] {
     let wanted = try connection.query("SELECT table_name, policy_role, condition FROM tidemark.access_rule")
     let found = try connection.query(
@@ -119,13 +130,12 @@ struct AccessLint {
           WITH RECURSIVE up(relid) AS (SELECT c.oid UNION SELECT i.inhparent FROM pg_inherits i JOIN up u ON u.relid = i.inhrelid)
           SELECT k.oid, k.relname FROM up JOIN pg_class k ON k.oid = up.relid
            WHERE NOT EXISTS (SELECT FROM pg_inherits i WHERE i.inhrelid = k.oid)) root
-       WHERE c.oid IN \(Self.guarded)
+       WHERE c.oid IN \(Self.guarded) AND \(Access.isForOthers)
       """)
     var printed: [String: String?] = [:]
     var findings: [AccessFinding] = []
     for row in found {
       let (table, name, roles, condition) = (row[0] ?? "", row[1] ?? "", row[7] ?? "", row[4])
-      if name == "tidemark_writer", roles == "tidemark_writer" { continue }
       guard row[3] == "t" else { continue }  // a restrictive policy only takes away
       let rule = wanted.first { $0[0] == row[5] && $0[1] == name }
       if roles == "PUBLIC" {

@@ -5,6 +5,11 @@ import Postgres
 extension AccessVerification {
   func attack() throws(PostgresError) {
     for subject in subjects {
+      // Where the door is open, no attack says anything.
+      if let open = try gain(subject) {
+        record("just asking", subject, open)
+        continue
+      }
       try bySettings(subject)
       try byRoles(subject)
       try byNewObjects(subject)
@@ -90,10 +95,13 @@ extension AccessVerification {
       "app.user_department", "app.current_department", "app.user", "tidemark.person", "tidemark.login", "tidemark.department", "tidemark.tier",
       "access.person", "access.token", "request.jwt.claims", "role.department",
     ]
-    let values = try admin.query("SELECT login FROM access.member UNION SELECT department FROM access.member WHERE department IS NOT NULL LIMIT 20")
-      .compactMap { $0[0] } + ["ceo", "%", ""]
-    for value in values { try perform(names.map { "SELECT set_config('\($0)', \(SQL.literal(value)), false)" }, subject) }
-    record("SET of any name", subject, try gain(subject))
+    let logins = try admin.query("SELECT DISTINCT login FROM access.member WHERE login <> $1 LIMIT 5", [.text(subject.login.name)])
+    var gained: String?
+    for value in departments.reversed() + logins.compactMap({ $0[0] }) + ["ceo", "postgres", "%", ""] where gained == nil {
+      try perform(names.map { "SELECT set_config('\($0)', \(SQL.literal(value)), false)" }, subject)
+      gained = try gain(subject)
+    }
+    record("SET of any name", subject, gained)
     try perform(["SET row_security = off", "SET session_replication_role = replica", "SET search_path = pg_temp, access, analytics, tidemark"], subject)
     record("SET row_security, session_replication_role, search_path", subject, try gain(subject))
     try perform(["RESET row_security", "RESET search_path"], subject)

@@ -7,7 +7,7 @@ extension AccessVerification {
   /// One login a tier, one in two tiers and two departments, and one that nothing is granted to.
   func makeSubjects() throws(PostgresError) {
     let tiers = try admin.query("SELECT name, rows FROM tidemark.tier ORDER BY 1").map { (name: $0[0] ?? "", rows: $0[1] ?? "") }
-    let departments = try someDepartments()
+    departments = try someDepartments()
     for tier in tiers {
       try add(tier.name, [(tier.name, tier.rows == "own" ? [departments[0]] : [])])
     }
@@ -69,6 +69,10 @@ extension AccessVerification {
     let until = try admin.query("SELECT now() + interval '10 minutes'")[0][0] ?? ""
     try admin.execute(
       "CREATE ROLE \(SQL.identifier(login.name)) LOGIN PASSWORD \(SQL.literal(try admin.verifier(of: login))) VALID UNTIL \(SQL.literal(until))")
+    // Whoever is no superuser may end the sessions only of roles that it is in.
+    if try admin.query("SELECT pg_has_role(current_user, $1::name, 'MEMBER')", [.text(login.name)])[0][0] == "f" {
+      try admin.execute("GRANT \(SQL.identifier(login.name)) TO CURRENT_USER")
+    }
     return login
   }
 

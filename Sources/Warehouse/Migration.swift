@@ -36,8 +36,9 @@ public enum Migration {
 
   /// Every statement of a migration, in order.
   public static func statements(_ topologies: [Topology]) -> [String] {
-    Schema.roles + Access.roleStatements(tiers(topologies)) + ["SET LOCAL ROLE tidemark_owner"] + Schema.books
-      + topologies.flatMap { Schema.tables(of: $0) } + Schema.alertBooks + access(topologies)
+    Schema.roles + Schema.batchRoles + Access.roleStatements(tiers(topologies)) + ["SET LOCAL ROLE tidemark_owner"] + Schema.books + Schema.batchBooks
+      + topologies.flatMap { Schema.tables(of: $0) + Schema.batchGrants(of: $0) } + ["SET LOCAL ROLE tidemark_batch"]
+      + Schema.batchTables(of: topologies) + ["SET LOCAL ROLE tidemark_owner"] + Schema.batchViews + Schema.alertBooks + access(topologies)
   }
 
   private static func tiers(_ topologies: [Topology]) -> [String] { Set(topologies.flatMap(\.tierRoles)).sorted() }
@@ -61,14 +62,18 @@ public enum Migration {
       try connection.script("BEGIN; SET LOCAL lock_timeout = '30s'; SET LOCAL client_min_messages = warning")
       try connection.execute("SELECT pg_advisory_xact_lock($1)", [.integer(lock)])
       let before = try tables(connection)
-      for statement in Schema.roles + Access.roleStatements(tiers(topologies)) { try connection.execute(statement) }
+      for statement in Schema.roles + Schema.batchRoles + Access.roleStatements(tiers(topologies)) { try connection.execute(statement) }
       try connection.script("SET LOCAL ROLE tidemark_owner")
-      for statement in Schema.books { try connection.execute(statement) }
+      for statement in Schema.books + Schema.batchBooks { try connection.execute(statement) }
       for topology in topologies {
-        for statement in Schema.tables(of: topology) { try connection.execute(statement) }
+        for statement in Schema.tables(of: topology) + Schema.batchGrants(of: topology) { try connection.execute(statement) }
         try check(topology, connection)
         report.append(try register(topology, connection, seed))
       }
+      try connection.script("SET LOCAL ROLE tidemark_batch")
+      for statement in Schema.batchTables(of: topologies) { try connection.execute(statement) }
+      try connection.script("SET LOCAL ROLE tidemark_owner")
+      for statement in Schema.batchViews { try connection.execute(statement) }
       for statement in Schema.alertBooks { try connection.execute(statement) }
       for statement in access(topologies) { try connection.execute(statement) }
       let after = try tables(connection)

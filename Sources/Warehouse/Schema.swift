@@ -176,13 +176,15 @@ public enum Schema {
       PRIMARY KEY (topology, topic, partition, kind, raised_at)
     )
     """,
+    sealed,
     """
     CREATE OR REPLACE VIEW analytics.freshness WITH (security_barrier) AS
     SELECT a.table_name AS aggregate,
            COALESCE(min(p.watermark) FILTER (WHERE p.end_offset IS NULL OR p.next_offset < p.end_offset), max(p.watermark))
              - t.allowed_lateness AS complete_through,
            max(p.updated_at) AS fresh_as_of,
-           sum(GREATEST(p.end_offset - p.next_offset, 0))::bigint AS lag
+           sum(GREATEST(p.end_offset - p.next_offset, 0))::bigint AS lag,
+           (SELECT s.sealed_through FROM tidemark.sealed s WHERE s.table_name = a.table_name) AS sealed_through
       FROM tidemark.aggregate a
       JOIN tidemark.topology t ON t.name = a.topology
       LEFT JOIN tidemark.partition p ON p.topology = a.topology

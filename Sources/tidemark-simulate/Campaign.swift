@@ -16,6 +16,8 @@ struct Campaign {
     var time: Int64 = 0
     var steps = 0
     var offsets = 0
+    /// The world that took longest to settle after its faults, virtual milliseconds.
+    var slowest: (seed: UInt64, time: Int64) = (0, -1)
     /// Ascending by seed.
     var failures: [Failure] = []
 
@@ -25,6 +27,7 @@ struct Campaign {
       time += report.time
       steps += report.steps
       offsets += report.offsets
+      if report.settled > slowest.time { slowest = (report.seed, report.settled) }
       if let reason = report.failure { failures.append(Failure(seed: report.seed, reason: reason)) }
     }
 
@@ -34,6 +37,7 @@ struct Campaign {
       time += other.time
       steps += other.steps
       offsets += other.offsets
+      if other.slowest.time > slowest.time { slowest = other.slowest }
       failures += other.failures
     }
   }
@@ -55,7 +59,7 @@ struct Campaign {
   func run(_ seeds: ClosedRange<UInt64>, tell: @Sendable (Totals, ArraySlice<Failure>) -> Void) -> Totals {
     let count = Int((UInt64(seeds.count) + Self.piece - 1) / Self.piece)
     let pieces = Mutex(Pieces())
-    DispatchQueue.concurrentPerform(iterations: threads) { _ in
+    DispatchQueue.concurrentPerform(iterations: threads) { thread in
       while let number = pieces.withLock({ (p: inout Pieces) -> Int? in
         guard p.next < count else { return nil }
         p.next += 1
@@ -63,7 +67,10 @@ struct Campaign {
       }) {
         let first = seeds.lowerBound + UInt64(number) * Self.piece
         var totals = Totals()
-        for seed in first...min(seeds.upperBound, first + Self.piece - 1) { totals.add(Simulator.run(seed: seed, restrictions)) }
+        for seed in first...min(seeds.upperBound, first + Self.piece - 1) {
+          CrashNote.running(seed, on: thread)
+          totals.add(Simulator.run(seed: seed, restrictions))
+        }
         pieces.withLock { p in
           p.done[number] = totals
           while let next = p.done.removeValue(forKey: p.told) {

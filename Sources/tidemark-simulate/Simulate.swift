@@ -69,6 +69,7 @@ struct Simulate: ParsableCommand {
   }
 
   func run() throws {
+    CrashNote.install()
     if mutant == "list" { return Mutant.allCases.forEach { say("\($0.rawValue): \($0.text)") } }
     var isGood = true
     if let seed {
@@ -118,6 +119,7 @@ struct Simulate: ParsableCommand {
       return "  \(name)\(String(repeating: " ", count: max(0, 8 - String(totals.faults[fault]).count)))\(totals.faults[fault])"
     }
     for row in stride(from: 0, to: cells.count, by: width) { say(cells[row..<min(row + width, cells.count)].joined()) }
+    say("slowest to settle after its faults: seed \(totals.slowest.seed), \(totals.slowest.time / 1000) virtual s")
     say(
       String(
         format: "%d worlds, %d differences, %.0f s, %.0f worlds/s on %d threads, %.1f virtual hours, %.1f million steps, %d offsets", totals.worlds,

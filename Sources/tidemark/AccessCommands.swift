@@ -80,8 +80,11 @@ struct AccessCommand: ParsableCommand {
         Console.write("revoked from \(login): \(([tier ?? "everything"] + department).joined(separator: " "))")
         guard !keepSessions else { return }
         let sessions = try withBooks(postgres) { books throws(WarehouseError) in try books.endSessions(of: login) }
-        if sessions.ended > 0 { Console.note("\(sessions.ended) sessions of \(login) ended") }
-        if sessions.left > 0 { Console.note("\(sessions.left) sessions of \(login) stay: ending them takes a superuser or pg_signal_backend") }
+        if sessions.ended > 0 { Console.note("\(sessions.ended) session\(sessions.ended == 1 ? "" : "s") of \(login) ended") }
+        if sessions.left > 0 {
+          let what = "\(sessions.left) session\(sessions.left == 1 ? "" : "s") of \(login)"
+          Console.note("\(what) left open: ending them takes a superuser or pg_signal_backend")
+        }
       }
     }
   }
@@ -117,6 +120,10 @@ struct AccessCommand: ParsableCommand {
           Console.table(
             ["login", "tier", "department", "comes by", "granted by", "granted at"],
             rows.map { [$0.login, $0.tier, $0.department ?? "-", $0.reaches, $0.grantedBy, $0.grantedAt] }))
+        guard login == nil else { return }
+        for gateway in try withBooks(postgres, { books throws(WarehouseError) in try books.gateways() }) {
+          Console.note("gateway \(gateway.login) serves \(gateway.tiers.joined(separator: ", "))")
+        }
       }
     }
   }

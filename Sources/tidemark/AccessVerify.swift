@@ -13,7 +13,8 @@ extension AccessCommand {
         each, compares what is read with what the topology grants, mounts the known attacks, and reads the catalogue for
         holes. Prints the matrix; the exit code is 3 if anything leaks. Needs a superuser, or a login with CREATEROLE in
         tidemark_owner, tidemark_writer, tidemark_granter and tidemark_issuer; pg_hba.conf has to let the logins in by
-        password. Changes nothing, besides audit entries of its own grants.
+        password. Changes nothing, besides audit entries of its own grants; what an interrupted run left behind, the next one
+        removes after ten minutes.
 
         EXAMPLES
           tidemark access verify

@@ -202,6 +202,7 @@ struct AcceptGap: ParsableCommand {
   @Option(help: ArgumentHelp("The topic.", valueName: "name")) var topic: String
   @Option(help: ArgumentHelp("The partition.", valueName: "number")) var partition: Int32
   @Option(help: ArgumentHelp("The offset to go on at.", valueName: "offset")) var to: Int64?
+  @Flag(help: "Of the landing, not of the stream.") var landing = false
   @OptionGroup var kafka: KafkaOptions
   @OptionGroup var postgres: PostgresOptions
 
@@ -219,7 +220,11 @@ struct AcceptGap: ParsableCommand {
       let books = Books(try connect(postgres.target))
       let moved: Int64?
       do throws(WarehouseError) {
-        moved = try books.acceptGap(topologyName, id, to: target, operator: ProcessInfo.processInfo.userName)
+        let name = ProcessInfo.processInfo.userName
+        moved =
+          landing
+          ? try books.acceptLandingGap(topologyName, id, to: target, operator: name)
+          : try books.acceptGap(topologyName, id, to: target, operator: name)
       } catch { throw Failure(error) }
       guard let moved else { throw Failure(.data, "\(id) of \(topologyName) is not behind offset \(target): nothing to accept") }
       Console.write("\(id): offsets \(moved) to \(target) are accepted as a gap of \(target - moved)")

@@ -14,7 +14,8 @@ struct Demo: ParsableCommand {
     discussion: """
       Starts an ephemeral PostgreSQL (Debian package postgresql) and the development broker, streams generated events, shows
       the live numbers, kills its own consumer with -9 halfway, starts it again, and at the end holds every row against the
-      exact expectation. The exit code is 0 only if all are equal, 3 if not.
+      exact expectation. Beside it the raw events are landed; at the end the nightly batch is run over them and reconciled with the
+      stream, and one row that is changed by hand is found. The exit code is 0 only if all are equal, 3 if not.
 
       EXAMPLES
         tidemark demo
@@ -39,8 +40,10 @@ struct Demo: ParsableCommand {
       let stage = try DemoStage()
       defer { stage.close() }
       Console.note("PostgreSQL on port \(stage.server.port), broker on \(stage.kafka); files in \(stage.directory.path)")
+      try stage.makeOperationalTables()
       try stage.perform("migrate", ["migrate", "--topology", stage.topology])
       try stage.startConsumer()
+      try stage.startLanding()
       let events = rate * seconds
       let generator = try stage.start(
         "generate",
@@ -74,6 +77,7 @@ struct Demo: ParsableCommand {
       }
       view.end()
       try conclude(stage, events)
+      try stage.proveByBatch()
       if keep {
         Console.write("everything is left running: Ctrl-C ends it")
         while signals.count == 0 { Thread.sleep(forTimeInterval: 0.1) }
@@ -173,7 +177,7 @@ final class DemoStage {
   }
 
   func close() {
-    for name in ["generate", "run", "broker"] {
+    for name in ["generate", "run", "land", "broker"] {
       guard let child = children[name], child.isRunning else { continue }
       kill(child.processIdentifier, SIGTERM)
       child.waitUntilExit()

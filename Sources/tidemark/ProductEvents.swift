@@ -44,7 +44,9 @@ enum ProductEvents {
         where: { event_type: { not: [heartbeat] } }
         measures: { event_count: count }
     reconcile:
-      daily_metrics: { against: raw, tolerance: exact }
+      daily_metrics:      { against: raw, tolerance: exact }
+      daily_active_users: { against: raw, tolerance: exact }
+      events_per_minute:  { against: raw, tolerance: exact }
 
     """
 }

@@ -55,12 +55,20 @@ struct Migrate: ParsableCommand {
     discussion: """
       Runs in one transaction and can be repeated. Needs a superuser, or a login with CREATEROLE and CREATE on the database.
 
+      The nightly views of a topology's section reconcile are made too, and analytics.kpi_snapshot where tables
+      public.subscriptions (status, amount_cents) and public.users (created_at) are there. --schedule pg_cron has PostgreSQL
+      refresh them: daily ones at 02:00, kpi_snapshot every hour; without the extension it says what to put into cron.
+
       EXAMPLES
         tidemark migrate --topology topologies/product-events.yaml --dry-run
         tidemark migrate --topology topologies/product-events.yaml --postgres "host=db dbname=analytics user=postgres"
       """)
   @Option(help: ArgumentHelp("A topology file; may be repeated.", valueName: "file")) var topology: [String]
   @Flag(help: "Print the SQL instead of running it.") var dryRun = false
+  @Option(help: ArgumentHelp("Have PostgreSQL refresh the nightly views: pg_cron.", valueName: "scheduler")) var schedule: Scheduler?
+
+  enum Scheduler: String, ExpressibleByArgument, CaseIterable { case pgCron = "pg_cron" }
+
   @OptionGroup var postgres: PostgresOptions
 
   func validate() throws {
@@ -79,6 +87,7 @@ struct Migrate: ParsableCommand {
       let connection = try connect(postgres.target)
       do throws(WarehouseError) {
         for line in try Migration.run(topologies, on: connection, seed: { Int64.random(in: .min ... .max) }) { Console.write(line) }
+        if schedule != nil { for line in try NightlySchedule.install(on: connection) { Console.write(line) } }
       } catch { throw Failure(error) }
     }
   }

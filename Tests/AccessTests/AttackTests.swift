@@ -305,6 +305,22 @@ extension AccessTests {
       }
     }
 
+    /// A login that may read every table of the server reads no row that a policy guards, and no key.
+    @Test func readingEveryTableIsNotReadingEveryRow() throws {
+      let fixture = try AccessFixture("readall")
+      try fixture.sql.script("CREATE ROLE \(fixture.login("backup")) LOGIN IN ROLE pg_read_all_data, pg_write_all_data")
+      let backup = try fixture.connect(fixture.login("backup"))
+      #expect(try fixture.books.grant("x@example.org", tier: "ceo", departments: []) == false)
+      for table in ["analytics.daily_metrics", "analytics.daily_active_users", "access.key", "access.member", "access.audit", "access.assumed"] {
+        #expect(backup.value("SELECT count(*) FROM \(table)") == "0", "\(table)")
+      }
+      #expect(backup.value("INSERT INTO access.member (login, tier) VALUES (session_user, 'ceo')") == "42501")
+      #expect(backup.value("INSERT INTO access.key VALUES (9, decode(repeat('00', 32), 'hex'))") == "42501")
+      #expect(backup.value("SELECT count(*) FROM analytics.daily_metrics_board") == "42501")
+      #expect(try fixture.verification().lint().contains { $0.kind == "member" && $0.object == fixture.login("backup") })
+      try fixture.sql.script("DROP ROLE \(fixture.login("backup"))")
+    }
+
     /// NOTIFY says that something was flushed, and nothing of what.
     @Test func notificationsHoldNoValues() throws {
       let fixture = try AccessFixture("listen")

@@ -96,6 +96,8 @@ extension AccessTests {
         name: "a trigger that carries rows away",
         sql: "CREATE TRIGGER away AFTER INSERT ON analytics.daily_metrics EXECUTE FUNCTION suppress_redundant_updates_trigger()", kind: "trigger", words: "carry rows away",
         undo: "DROP TRIGGER away ON analytics.daily_metrics", isMended: false),
+      Weakening(name: "the key's table opened", sql: "ALTER TABLE access.key DISABLE ROW LEVEL SECURITY", kind: "table", words: "no more"),
+      Weakening(name: "members shown", sql: "CREATE POLICY p ON access.member USING (true)", kind: "table", words: "another policy"),
       Weakening(name: "the audit silenced", sql: "ALTER TABLE access.member DISABLE TRIGGER ALL", kind: "audit", words: "missing or disabled"),
       Weakening(name: "the audit editable", sql: "DROP TRIGGER tidemark_keep ON access.audit", kind: "audit", words: "missing or disabled"),
       Weakening(
@@ -130,6 +132,7 @@ extension AccessTests {
       ("GRANT SELECT ON access.key TO PUBLIC", "may SELECT from it"),
       ("CREATE VIEW analytics.handy AS SELECT * FROM analytics.daily_metrics; GRANT SELECT ON analytics.handy TO all_hands", "all_hands may SELECT from it"),
       ("CREATE OR REPLACE VIEW analytics.daily_metrics_board AS SELECT window_start, event_count, revenue, updated_at FROM analytics.daily_metrics", "board sees 120 rows"),
+      ("CREATE OR REPLACE VIEW analytics.daily_metrics_manager AS SELECT *, 1 AS more FROM (SELECT window_start, department, event_type, event_count, unique_users, updated_at FROM analytics.daily_metrics) t", "manager sees the columns"),
     ])
     func isWalkedThrough(_ sql: String, _ words: String) throws {
       let fixture = try AccessFixture("walk\(abs(sql.utf8.reduce(5381) { ($0 &* 33) ^ Int($1) } % 1_000_000))")
@@ -137,6 +140,26 @@ extension AccessTests {
       let report = try fixture.verification().run()
       #expect(report.findings.contains { $0.kind == "matrix" && $0.message.contains(words) }, "\(report.findings)")
       #expect(report.leaks > 0)
+    }
+
+    /// The pattern that many copy: a policy that believes a setting. It shows nothing, until somebody says SET.
+    @Test func aPolicyThatBelievesASettingIsWalkedThrough() throws {
+      let fixture = try AccessFixture("believes")
+      try fixture.sql.script(
+        "CREATE POLICY app ON analytics.daily_metrics TO department_head USING (department = current_setting('app.user_department', true))")
+      let report = try fixture.verification().run()
+      #expect(report.findings.allSatisfy { $0.kind != "matrix" })
+      let gained = report.attacks.filter { $0.leak != nil }
+      #expect(gained.contains { $0.name == "SET of any name" && $0.by == "department_head" && $0.leak?.contains("rows of others") == true }, "\(gained)")
+    }
+
+    /// A database in which a query of a tier fails is reported, not given up.
+    @Test func aBrokenFunctionIsReported() throws {
+      let fixture = try AccessFixture("broken")
+      try fixture.sql.script("ALTER FUNCTION access.departments(text) SECURITY INVOKER")
+      let report = try fixture.verification().run()
+      #expect(report.findings.contains { $0.kind == "function" && $0.object == "access.departments(text)" })
+      #expect(fixture.sql.value("SELECT count(*) FROM pg_roles WHERE starts_with(rolname, 'tidemark_verify_')") == "0")
     }
 
     @Test func aSoundDatabasePassesAndTheLoginsAreGone() throws {

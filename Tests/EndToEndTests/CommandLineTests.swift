@@ -58,7 +58,7 @@ import Testing
 
   @Test func helpNamesEveryCommandWithExamples() throws {
     let help = try run("--help").output
-    for command in ["validate", "explain", "migrate", "run", "status", "quarantine", "accept-gap", "replay", "generate", "broker", "demo"] {
+    for command in ["validate", "explain", "migrate", "run", "status", "quarantine", "access", "accept-gap", "replay", "generate", "broker", "demo"] {
       #expect(help.contains("  \(command)"), "\(command)")
       if command != "quarantine" { #expect(try run(command, "--help").output.contains("EXAMPLES"), "\(command)") }
     }

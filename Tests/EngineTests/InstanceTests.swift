@@ -85,6 +85,7 @@ import Testing
     start(instance, [id])
     let request = try #require(flush(in: feed(instance, id, 0..<10, now: 0)))
     var effects = instance.handle(.drain, now: 1000)
+    effects += instance.handle(.revoked([id]), now: 6000)
     func isOver() -> Bool { effects.contains { if case .drained = $0 { true } else { false } } }
     #expect(!isOver())
     effects = instance.handle(.tick, now: 8999)

@@ -67,6 +67,7 @@ import Testing
                           manager          analytics.daily_active_users            every window
                           board            analytics.daily_active_users_board      every window of complete days
                           all_hands        analytics.daily_active_users_all_hands  every window
+          reconciled      against raw, tolerance exact
 
         Aggregate events_per_minute
           window          1 minute, aligned to 1970-01-01T00:00:00Z
@@ -81,6 +82,7 @@ import Testing
                           updated_at   when the row was last written
           groups          at most 100,000 a window and partition, what is more goes to __overflow__
           access          none: the file gives nobody access
+          reconciled      against raw, tolerance exact
 
         Memory of one partition, estimated
           daily_metrics       3 windows x groups x (300 to 408 bytes + members)

@@ -321,9 +321,14 @@ extension MessageTests {
         "34:17: reconcile.daily_orders is a text, expected { against: raw, tolerance: exact }"
       ]),
     Case(
-      "toleranceIsUnknown", [("tolerance: exact", "tolerance: 1%")],
+      "toleranceIsUnknown", [("tolerance: exact", "tolerance: about 1%")],
       [
-        "34:44: unknown tolerance \"1%\" in reconcile.daily_orders.tolerance: expected exact"
+        "34:44: reconcile.daily_orders.tolerance is \"about 1%\", expected exact or a percentage from 0.001% to 50%"
+      ]),
+    Case(
+      "toleranceIsTooWide", [("tolerance: exact", "tolerance: 50.001%")],
+      [
+        "34:44: reconcile.daily_orders.tolerance is \"50.001%\", expected exact or a percentage from 0.001% to 50%"
       ]),
     Case(
       "maxGroupsIsAText", [("by: [country]", "by: [country]\n    max_groups: many")],

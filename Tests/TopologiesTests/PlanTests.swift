@@ -51,7 +51,7 @@ import Testing
       topology.aggregate(named: "daily_active_users")?.access
         == Topology.Access(by: nil, tiers: ["ceo", "board", "department_head", "manager", "all_hands"]))
     #expect(topology.aggregate(named: "events_per_minute")?.access == nil)
-    #expect(topology.reconciliations == [.init(aggregate: "daily_metrics", against: .raw, tolerance: .exact)])
+    #expect(topology.reconciliations == topology.aggregates.map { .init(aggregate: $0.name, against: .raw, tolerance: .exact) })
     #expect(topology.zone == "UTC")
   }
 

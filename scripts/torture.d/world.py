@@ -85,6 +85,8 @@ class World:
         arguments = ["generate", "--topic", self.topic, "--topology", self.topology, "--kafka", self.broker.servers, "--expect", self.expected]
         arguments += ["--events", str(shape["events"]), "--rate", str(shape["rate"]), "--start", "now", "--span", f"{shape['seconds']}s"]
         arguments += ["--partitions", str(self.partitions), "--users", str(shape["users"]), "--seed", str(shape["seed"]), "--payload-bytes", "0"]
+        # The mock cluster answers a Fetch with one batch a partition: with small ones nobody catches up.
+        arguments += ["--kafka-set", "linger.ms=100"]
         for fault, share in shape["load"].items():
             arguments += [f"--{fault}", str(share)]
         self.producer = Tidemark(self.binary, arguments, f"{self.directory}/generate.log", {})

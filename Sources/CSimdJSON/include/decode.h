@@ -12,7 +12,8 @@ typedef struct tm_decoder tm_decoder;
 
 enum { TM_STRING = 0, TM_INTEGER = 1, TM_DECIMAL = 2, TM_BOOLEAN = 3 };
 enum { TM_REQUIRED = 0, TM_OPTIONAL = 1, TM_DEFAULTED = 2 };
-enum { TM_USE_HASH = 1, TM_USE_TEXT = 2 };
+// TM_USE_TEXT is a key's text, of limited length; TM_USE_COLUMN a text of any length. Neither may hold U+0000.
+enum { TM_USE_HASH = 1, TM_USE_TEXT = 2, TM_USE_COLUMN = 4 };
 enum { TM_RFC3339 = 0, TM_EPOCH_SECONDS = 1, TM_EPOCH_MILLISECONDS = 2, TM_EPOCH_MICROSECONDS = 3 };
 
 // Status of an event: 0 decoded, 255 tombstone, otherwise these (the numbers of QuarantineReason).

@@ -1,0 +1,60 @@
+import Foundation
+import LocalServers
+import Testing
+
+/// Landing as its users run it.
+@Suite(.serialized) struct LandingTests {
+  /// Two instances that share partitions, killed again and again while PostgreSQL crashes: every offset once.
+  @Test func killsLandEveryOffsetOnce() throws {
+    let server = try EphemeralPostgres()
+    let world = try World("landkills", partitions: 4, server: server)
+    let topology = Repository.topology("product-events")
+    try world.tidemark("migrate", "--topology", topology)
+    let generate = try TidemarkProcess(
+      ["generate", "--topic", "product.events", "--events", "60000", "--users", "2000", "--rate", "8000", "--payload-bytes", "100", "--duplicates", "0.01",
+        "--invalid", "0.01", "--tombstones", "0.01"], world: world)
+    func start(_ name: String) throws -> TidemarkProcess {
+      try TidemarkProcess(
+        ["land", "--topology", topology, "--instance", name, "--flush-interval", "100ms", "--batch", "500", "--kafka-set", "session.timeout.ms=3000",
+          "--kafka-set", "heartbeat.interval.ms=300"], world: world, name: name)
+    }
+    var instances = [try start("a"), try start("b")]
+    for kill in 0..<6 {
+      let goal = (kill + 1) * 8000
+      #expect(awaitTrue { landed(world) >= goal }, "\(instances.map(\.messages))")
+      instances[kill % 2].kill9()
+      if kill == 2 {
+        try server.stop(immediately: true)
+        try server.start()
+      }
+      instances[kill % 2] = try start(kill % 2 == 0 ? "a" : "b")
+    }
+    #expect(generate.wait().code == 0)
+    let rest = try TidemarkProcess(["land", "--topology", topology, "--instance", "c", "--until-caught-up"], world: world).wait()
+    #expect(rest.code == 0, "\(rest.messages)")
+    for instance in instances {
+      instance.send(SIGTERM)
+      let ended = instance.wait()
+      #expect(ended.code == 0, "\(ended.messages)")
+    }
+    #expect(landed(world) == 60_000)
+    let sums = try world.rows(
+      """
+      SELECT (SELECT count(*) FROM raw.events), (SELECT count(DISTINCT (topic, partition, "offset")) FROM raw.events),
+             (SELECT count(*) FROM tidemark.landing_quarantine), sum(landed), sum(quarantined), sum(hole_count) FROM tidemark.landing_ledger
+      """)[0].map { Int($0!)! }
+    #expect(sums[0] == sums[1] && sums[0] == sums[3] && sums[2] == sums[4])
+    #expect(sums[0] + sums[4] + sums[5] == 60_000 && sums[4] > 300 && sums[5] > 300)
+    #expect(
+      try world.rows(
+        """
+        SELECT count(*) FROM (SELECT from_offset, lag(to_offset, 1, 0::bigint) OVER (PARTITION BY topic, partition ORDER BY from_offset) AS before
+          FROM tidemark.landing_ledger) l WHERE from_offset <> before
+        """) == [["0"]])
+  }
+
+  private func landed(_ world: World) -> Int {
+    guard let rows = try? world.rows("SELECT COALESCE(sum(next_offset), 0) FROM tidemark.landing"), let text = rows[0][0] else { return 0 }
+    return Int(text) ?? 0
+  }
+}
