@@ -29,17 +29,16 @@ final class TestClient: Sendable {
     _ = Glibc.send(socket, bytes, bytes.count, Int32(MSG_NOSIGNAL))
   }
 
-  /// What comes until `isEnough`, the other side's end or reset, or 20 s of silence.
-  func receive(until isEnough: (String) -> Bool = { _ in false }) -> (text: String, isClosed: Bool) {
+  /// What comes until `wanted` has come, the other side's end or reset, or 20 s of silence. Line ends become \n.
+  func receive(until wanted: String? = nil) -> (text: String, isClosed: Bool) {
     var text: [UInt8] = []
     var buffer = [UInt8](repeating: 0, count: 65_536)
     while true {
       let count = recv(socket, &buffer, buffer.count, 0)
       if count == 0 || (count < 0 && errno != EAGAIN) { return (String(decoding: text, as: UTF8.self), true) }
       if count < 0 { return (String(decoding: text, as: UTF8.self), false) }
-      // Line ends become \n: a carriage return and a line feed would be one Character.
       text.append(contentsOf: buffer[..<count].lazy.filter { $0 != 13 })
-      if isEnough(String(decoding: text, as: UTF8.self)) { return (String(decoding: text, as: UTF8.self), false) }
+      if let wanted, Data(text).range(of: Data(wanted.utf8)) != nil { return (String(decoding: text, as: UTF8.self), false) }
     }
   }
 

@@ -97,7 +97,7 @@ class Chart {
     const left = 46, right = 8, top = 10, bottom = 20;
     const end = this.points.length ? Math.max(this.points[this.points.length - 1].at, now() - 2000) : now();
     const values = this.points.flatMap((p) => this.series.map((s) => p[s.key])).filter((v) => v !== undefined);
-    const most = niceMax(Math.max(this.options.least || 0, ...(values.length ? [values.reduce((a, b) => Math.max(a, b), 0) * 1.05] : [])));
+    const most = niceMax(Math.max(this.options.least || 0, this.extra || 0, ...(values.length ? [values.reduce((a, b) => Math.max(a, b), 0) * 1.05] : [])));
     // As long as there is something to show, from a minute to ten.
     const age = this.points.length ? end - this.points[0].at : 0;
     const minutes = [1, 2, 5, 10].find((m) => m * 60000 >= age) || 10, shown = minutes * 60000;
