@@ -106,7 +106,7 @@ struct Run: ParsableCommand {
           "\(name)topology \(topology.name) (\(topology.fingerprint)), Kafka \(kafkaSettings), group \(settings.group), librdkafka \(ClusterMetadata.libraryVersion)")
       }
       let monitors = try startMonitors(topologies, kafkaSettings, log)
-      defer { for monitor in monitors { monitor.stop() } }
+      defer { MonitorLoop.Running.stop(monitors) }
       let running = try httpSettings.map { try serve($0, owner, topologies, runners.map(\.runner), reports, log) }
       defer { running?.stop() }
       try supervise(runners, log)
