@@ -180,7 +180,7 @@ import Testing
       var state = AggregateState(plan: compiled) { UInt64($0.utf8.count) }
       let window = Window(start: EventTime(microseconds: 0), end: EventTime(microseconds: 86_400_000_000))
       for group in 0..<groups {
-        let slot = state.add(window: window, keyHash: mix(UInt64(group + 1))) { ["a", "b"] }
+        let slot = state.add(window: window, keyHash: mix(UInt64(group + 1))) { compiled.by.map { _ in "a" } }
         for lane in state.lanes.indices where !state.lanes[lane].members.isEmpty { _ = state.lanes[lane].members[slot].insert(1) }
       }
       let estimate = StateEstimate(aggregate, allowedLateness: topology.allowedLateness)
