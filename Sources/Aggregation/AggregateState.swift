@@ -15,6 +15,8 @@ struct AggregateState: ~Copyable {
   private(set) var windows: [Window] = []
   private(set) var keyHashes: [UInt64] = []
   private(set) var keys: [[String]] = []
+  /// Bytes of their texts, and of the arrays that hold them.
+  private var keyBytes = 0
   /// Index in `touched` of the batch at hand, -1: not touched.
   private var touchedIndex: [Int32] = []
   private(set) var touched: [UInt32] = []
@@ -97,7 +99,9 @@ struct AggregateState: ~Copyable {
     earliestEnd = min(earliestEnd, window.end)
     windows.append(window)
     keyHashes.append(keyHash)
-    keys.append(fields ?? key())
+    let texts = fields ?? key()
+    keyBytes += Self.bytes(of: texts)
+    keys.append(texts)
     touchedIndex.append(-1)
     counts.append(0)
     for l in lanes.indices {
@@ -204,6 +208,7 @@ struct AggregateState: ~Copyable {
       kept += 1
     }
     let gone = slotCount - kept
+    keyBytes = keys[..<kept].reduce(0) { $0 + Self.bytes(of: $1) }
     windows.removeLast(gone)
     keyHashes.removeLast(gone)
     keys.removeLast(gone)
@@ -235,9 +240,14 @@ struct AggregateState: ~Copyable {
     }
   }
 
+  /// A list of key texts lies apart; texts of up to 15 bytes lie inside it.
+  private static func bytes(of texts: [String]) -> Int {
+    texts.isEmpty ? 0 : 48 + texts.reduce(0) { $0 + 16 + ($1.utf8.count > 15 ? $1.utf8.count + 32 : 0) }
+  }
+
   /// Bytes held, about. O(slots).
   var bytes: Int {
-    var sum = tableKeys.count * 12 + slotCount * (16 + 8 + 64 + 4 + 8)
+    var sum = tableKeys.count * 12 + slotCount * (16 + 8 + 8 + 4 + 8) + keyBytes
     for lane in lanes { sum += slotCount * 32 + lane.members.reduce(0) { $0 + $1.bytes } }
     return sum
   }

@@ -10,7 +10,7 @@ public enum Limits {
   public static let keyFields = 8
   /// Most refused events that one Delta keeps; the ledger counts all.
   public static let quarantineEvents = 50_000
-  /// Most bytes of refused payloads that one Delta keeps.
+  /// Most bytes of refused payloads and keys that one Delta keeps.
   public static let quarantineBytes = 32 << 20
   /// Default of `max_groups`: groups of one window of one partition.
   public static let groups = 100_000

@@ -147,11 +147,12 @@ public struct PartitionProcessor: ~Copyable {
   ) {
     let length = Int(records.payloadLengths[i])
     let kept = min(length, Limits.quarantinePayload)
-    guard delta.quarantine.count < Limits.quarantineEvents, bytes + kept <= Limits.quarantineBytes else {
+    let keyLength = min(Int(records.keyLengths[i]), Limits.quarantinePayload)
+    guard delta.quarantine.count < Limits.quarantineEvents, bytes + kept + keyLength <= Limits.quarantineBytes else {
       delta.quarantineOmitted += 1
       return
     }
-    bytes += kept
+    bytes += kept + keyLength
     let failed = batch.failedField[i]
     let field =
       switch (reason, failed) {
@@ -161,7 +162,6 @@ public struct PartitionProcessor: ~Copyable {
       default: Int(failed) < plan.fields.count ? plan.fields[Int(failed)].name : ""
       }
     let readable = reason == .late || reason == .farFuture
-    let keyLength = min(Int(records.keyLengths[i]), Limits.quarantinePayload)
     delta.quarantine.append(
       QuarantinedEvent(
         offset: Offset(records.offsets[i]), reason: reason, field: field, timestamp: records.timestamps[i],

@@ -3,7 +3,7 @@ public struct PendingDelta: Sendable {
   public private(set) var delta: Delta
   private var groups: [[RowIdentity: Int]]
   private var late: [[RowKey: Int]]
-  /// Bytes of quarantined payloads held.
+  /// Bytes of quarantined payloads and keys held.
   public private(set) var quarantineBytes = 0
   /// Bytes held, about.
   public private(set) var bytes = 0
@@ -39,7 +39,7 @@ public struct PendingDelta: Sendable {
         } else {
           groups[a][identity] = delta.aggregates[a].groups.count
           delta.aggregates[a].groups.append(group)
-          bytes += 200 + group.measures.reduce(0) { $0 + 24 + $1.memberCount * 8 }
+          bytes += 200 + group.key.textBytes + group.measures.reduce(0) { $0 + 24 + $1.memberCount * 8 }
         }
       }
       for item in next.aggregates[a].late {
@@ -48,18 +48,19 @@ public struct PendingDelta: Sendable {
         } else {
           late[a][item.key] = delta.aggregates[a].late.count
           delta.aggregates[a].late.append(item)
-          bytes += 150
+          bytes += 150 + item.key.textBytes
         }
       }
     }
     delta.quarantineOmitted += next.quarantineOmitted
     for event in next.quarantine {
-      guard delta.quarantine.count < Limits.quarantineEvents, quarantineBytes + event.payload.count <= Limits.quarantineBytes else {
+      let size = event.payload.count + event.key.count
+      guard delta.quarantine.count < Limits.quarantineEvents, quarantineBytes + size <= Limits.quarantineBytes else {
         delta.quarantineOmitted += 1
         continue
       }
-      quarantineBytes += event.payload.count
-      bytes += event.payload.count + event.key.count + 120
+      quarantineBytes += size
+      bytes += size + 120
       delta.quarantine.append(event)
     }
   }
@@ -70,6 +71,11 @@ public struct PendingDelta: Sendable {
     self = PendingDelta(at: taken.to, aggregateCount: taken.aggregates.count)
     return taken
   }
+}
+
+extension RowKey {
+  /// Bytes of its texts; those of up to 15 lie inside the array. O(fields).
+  var textBytes: Int { fields.reduce(0) { $0 + ($1.utf8.count > 15 ? $1.utf8.count + 32 : 0) } }
 }
 
 extension MeasureIncrement {

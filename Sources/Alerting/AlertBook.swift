@@ -47,7 +47,7 @@ public enum AlertBook {
   }
 
   /// Alerts of instances that stop a partition.
-  static let stops: Set<String> = ["offset_out_of_range", "state_unreadable", "topic_ends_early"]
+  static let stops: Set<String> = ["offset_out_of_range", "state_unreadable", "topic_ends_early", "state_over_budget"]
   /// Alerts of instances that tell of something that has happened and is over.
   static let events: Set<String> = ["horizon_incomplete"]
   /// A flush that was under way when the partition stopped may still end; microseconds.

@@ -37,6 +37,7 @@ extension Instance {
       statistics.composeNanoseconds += (stopwatch?() ?? 0) - t2
     }
     state.processor.closeWindows()
+    watchState(consumed: records.count)
   }
 
   private func take(_ delta: Delta, _ task: PartitionTask) {

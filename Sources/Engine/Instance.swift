@@ -9,6 +9,8 @@ public struct InstanceLimits: Sendable {
   public var pendingBytes = 256 << 20
   /// Unflushed journal bytes at which partitions pause.
   public var journalBytes = 2 << 30
+  /// Bytes of groups, members and event ids at which the largest partition is held.
+  public var stateBytes = Int.max
   /// Pending bytes that make a flush due before its time.
   public var eagerFlushBytes = 32 << 20
   /// Longest wait for a last flush when partitions are revoked.
@@ -29,6 +31,7 @@ public struct InstanceLimits: Sendable {
     var share = self
     share.pendingBytes /= count
     share.journalBytes /= count
+    if stateBytes < .max { share.stateBytes /= count }
     share.eagerFlushBytes /= count
     return share
   }
@@ -54,6 +57,13 @@ public final class Instance {
   var hasDrained = false
   var isJournalBlocked = false
   var isPausedForBudget = false
+  /// Partitions that wait because all state together is too large.
+  var heldForState: Set<PartitionID> = []
+  /// Bytes of all state when it was measured last, and when a partition was held last; events since it was measured, and when to look again while something is held.
+  var stateBytes = 0
+  var bytesWhenHeld = 0
+  var consumedSinceMeasured = 0
+  var nextStateLook: Milliseconds = 0
   var acquireRetry: (at: Milliseconds, partitions: [PartitionID], delay: Milliseconds)?
   /// Acquisitions that the store has been asked for and has not answered; it answers in the order of asking.
   var acquisitions: [PartitionID: Int] = [:]
@@ -151,10 +161,13 @@ public final class Instance {
       effects.append(.say(.info, "resumed: \(pending >> 20) MiB wait for PostgreSQL"))
     }
     let hold = (isPausedForBudget && !mutation.contains(.pauseForgotten)) || isJournalBlocked
-    let change = tasks.values.filter { $0.isActive && $0.isPaused != hold }.map(\.id).sorted()
+    func waits(_ task: PartitionTask) -> Bool { hold || heldForState.contains(task.id) }
+    let change = tasks.values.filter { $0.isActive && $0.isPaused != waits($0) }.sorted { $0.id < $1.id }
     guard !change.isEmpty else { return }
-    for id in change { tasks[id]?.isPaused = hold }
-    effects.append(hold ? .pause(change) : .resume(change))
+    for task in change { task.isPaused = waits(task) }
+    let paused = change.filter(\.isPaused).map(\.id), resumed = change.filter { !$0.isPaused }.map(\.id)
+    if !paused.isEmpty { effects.append(.pause(paused)) }
+    if !resumed.isEmpty { effects.append(.resume(resumed)) }
   }
 
   private func journalBlocked(_ reason: String) {
@@ -164,6 +177,7 @@ public final class Instance {
 
   func tick(_ now: Milliseconds) {
     reacquire(now)
+    watchHeldState(now)
     if let retry = acquireRetry, now >= retry.at {
       acquireRetry = nil
       let waiting = retry.partitions.filter { tasks[$0]?.phase == .acquiring }

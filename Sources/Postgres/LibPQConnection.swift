@@ -30,7 +30,7 @@ public final class Connection {
     }
     guard let made else { throw PostgresError(.unreachable, message: "out of memory for a connection") }
     guard PQstatus(made) == CONNECTION_OK else {
-      let text = Self.trimmed(PQerrorMessage(made))
+      let text = Self.withoutTarget(Self.trimmed(PQerrorMessage(made)))
       PQfinish(made)
       throw PostgresError(Self.consequence(ofConnectFailure: text), message: text)
     }
@@ -46,6 +46,14 @@ public final class Connection {
     let refusals = ["authentication failed", "does not exist", "no pg_hba.conf entry", "permission denied for database", "invalid connection option",
       "missing \"=\"", "no password supplied", "is not permitted to log in", "invalid URI", "invalid integer value", "invalid sslmode"]
     return refusals.contains { text.contains($0) } ? .refused : .unreachable
+  }
+
+  /// libpq quotes a connection string that it cannot read, or the part where it stopped, with whatever password is in it.
+  private static func withoutTarget(_ text: String) -> String {
+    guard ["connection info string", "in URI", "URI query", "invalid URI", "invalid percent-encoded"].contains(where: { text.contains($0) }) else { return text }
+    var out = ""
+    for (index, part) in text.split(separator: "\"", omittingEmptySubsequences: false).enumerated() { out += index % 2 == 0 ? String(part) : "\"...\"" }
+    return out
   }
 
   private static func trimmed(_ text: UnsafePointer<CChar>?) -> String {

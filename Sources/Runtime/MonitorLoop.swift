@@ -42,10 +42,11 @@ public final class MonitorLoop: Sendable {
     fileprivate let loop: MonitorLoop
     fileprivate let worker: Worker
 
-    /// Ends it; a message that is just being sent is waited for, up to `seconds`.
-    public func stop(waiting seconds: Double = 2) {
-      loop.end.close()
-      _ = worker.join(within: seconds)
+    /// Ends them; messages that are just being sent are waited for, up to `seconds` in all.
+    public static func stop(_ running: [Running], waiting seconds: Double = 2) {
+      for one in running { one.loop.end.close() }
+      let end = Clock.milliseconds() + Milliseconds(seconds * 1000)
+      for one in running { _ = one.worker.join(within: Double(max(0, end - Clock.milliseconds())) / 1000) }
     }
   }
 

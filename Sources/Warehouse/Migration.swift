@@ -39,6 +39,7 @@ public enum Migration {
     Schema.roles + Schema.batchRoles + Access.roleStatements(tiers(topologies)) + ["SET LOCAL ROLE tidemark_owner"] + Schema.books + Schema.batchBooks
       + topologies.flatMap { Schema.tables(of: $0) + Schema.batchGrants(of: $0) } + ["SET LOCAL ROLE tidemark_batch"]
       + Schema.batchTables(of: topologies) + ["SET LOCAL ROLE tidemark_owner"] + Schema.batchViews + Schema.alertBooks + access(topologies)
+      + Schema.batchFarewell
   }
 
   private static func tiers(_ topologies: [Topology]) -> [String] { Set(topologies.flatMap(\.tierRoles)).sorted() }
@@ -75,7 +76,7 @@ public enum Migration {
       try connection.script("SET LOCAL ROLE tidemark_owner")
       for statement in Schema.batchViews { try connection.execute(statement) }
       for statement in Schema.alertBooks { try connection.execute(statement) }
-      for statement in access(topologies) { try connection.execute(statement) }
+      for statement in access(topologies) + Schema.batchFarewell { try connection.execute(statement) }
       let after = try tables(connection)
       try connection.script("COMMIT")
       let new = after.subtracting(before).sorted()

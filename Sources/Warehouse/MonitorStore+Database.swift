@@ -127,7 +127,14 @@ extension MonitorStore {
     }
   }
 
-  func databaseSize() throws(WarehouseError) -> Int64 {
-    try asking { connection throws(PostgresError) in try connection.execute("SELECT pg_database_size(current_database())").integer(0, 0)! }
+  /// Bytes; nil: the role may not ask.
+  func databaseSize() throws(WarehouseError) -> Int64? {
+    try asking { connection throws(PostgresError) in
+      try connection.execute(
+        """
+        SELECT CASE WHEN has_database_privilege(current_database(), 'CONNECT') OR pg_has_role(current_user, 'pg_read_all_stats', 'USAGE')
+                    THEN pg_database_size(current_database()) END
+        """).integer(0, 0)
+    }
   }
 }

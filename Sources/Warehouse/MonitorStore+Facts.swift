@@ -43,7 +43,7 @@ extension MonitorStore {
     let bytes = try databaseSize()
     if monitor.storage != nil {
       facts.storage = try samples("bytes", "", since: now - 8 * 24 * Self.hour, before: now)
-      facts.storage.append(.init(at: now, value: bytes))
+      if let bytes { facts.storage.append(.init(at: now, value: bytes)) } else { facts.storage = [] }
     }
     facts.channels = try channelStates(now: now)
     if isRemembered { try remember(facts, epochs, statements, bytes) }
@@ -108,7 +108,7 @@ extension MonitorStore {
     }
   }
 
-  private func remember(_ facts: MonitorFacts, _ epochs: [(id: PartitionID, epoch: Int64)], _ statements: [Statement], _ bytes: Int64) throws(WarehouseError) {
+  private func remember(_ facts: MonitorFacts, _ epochs: [(id: PartitionID, epoch: Int64)], _ statements: [Statement], _ bytes: Int64?) throws(WarehouseError) {
     var rows: [(kind: String, subject: String, value: Int64, more: Int64)] = [("pass", "", 0, 0)]
     let lags = facts.partitions.compactMap(\.lag)
     if !lags.isEmpty { rows.append(("lag", "", lags.reduce(0, +), 0)) }
@@ -132,7 +132,7 @@ extension MonitorStore {
         """
         INSERT INTO tidemark.monitor_sample (topology, taken_at, kind, subject, value)
         SELECT $1, $2, 'bytes', '', $3
-         WHERE NOT EXISTS (SELECT FROM tidemark.monitor_sample
+         WHERE $3 IS NOT NULL AND NOT EXISTS (SELECT FROM tidemark.monitor_sample
                             WHERE topology = $1 AND kind = 'bytes' AND taken_at > $2::timestamptz - interval '1 hour' AND taken_at <= $2)
         """, [.text(topology.name), .timestamp(facts.now), .integer(bytes)])
       try connection.execute(

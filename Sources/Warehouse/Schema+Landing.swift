@@ -15,13 +15,25 @@ extension Schema {
     """,
     """
     DO $$ BEGIN
-      IF NOT pg_has_role(current_user, 'tidemark_batch', 'MEMBER') THEN EXECUTE format('GRANT tidemark_batch TO %I', current_user); END IF;
+      IF NOT pg_has_role(current_user, 'tidemark_batch', 'MEMBER') THEN
+        EXECUTE format('GRANT tidemark_batch TO %I', current_user);
+        PERFORM set_config('tidemark.borrowed_batch', 'yes', true);
+      END IF;
     END $$
     """,
     "CREATE SCHEMA IF NOT EXISTS nightly AUTHORIZATION tidemark_batch",
     "REVOKE ALL ON SCHEMA nightly FROM PUBLIC",
     "GRANT USAGE ON SCHEMA nightly TO tidemark_owner",
     operationalGrants,
+  ]
+
+  /// Gives back the membership that the migration took: the role reads every row. Run as the login that migrates, at the end.
+  static let batchFarewell: [String] = [
+    """
+    DO $$ BEGIN
+      IF current_setting('tidemark.borrowed_batch', true) = 'yes' THEN EXECUTE format('REVOKE tidemark_batch FROM %I', current_user); END IF;
+    END $$
+    """
   ]
 
   /// Books of the landing; run as `tidemark_owner`.

@@ -2,6 +2,7 @@ import Alerting
 import ArgumentParser
 import Channels
 import Foundation
+import Glibc
 import Kafka
 import Runtime
 import Topologies
@@ -31,6 +32,8 @@ struct Alerts: ParsableCommand {
     @Option(help: ArgumentHelp("A file of channels, name = address a line (or TIDEMARK_ALERT_CHANNELS).", valueName: "file")) var alertChannels: String?
 
     func channels() throws -> [any AlertChannel] {
+      // A receiver that hangs up while TLS writes to it must not end the process.
+      signal(SIGPIPE, SIG_IGN)
       do throws(ChannelSettings.Problem) {
         return try ChannelSettings.channels(file: alertChannels, environment: ProcessInfo.processInfo.environment)
       } catch { throw Failure(.data, error.description) }

@@ -8,23 +8,25 @@ struct KafkaOptions: ParsableArguments {
   @Option(help: ArgumentHelp("Bootstrap servers, host:port,… (or TIDEMARK_KAFKA).", valueName: "servers"))
   var kafka: String?
 
-  @Option(help: ArgumentHelp("A file of librdkafka properties, name=value a line: TLS, SASL and anything else.", valueName: "file"))
+  @Option(help: ArgumentHelp("A file of librdkafka properties, name=value a line: TLS, SASL and anything else (or TIDEMARK_KAFKA_CONFIG).", valueName: "file"))
   var kafkaConfig: String?
 
   @Option(help: ArgumentHelp("One librdkafka property; may be repeated, and wins over the file.", valueName: "name=value"))
   var kafkaSet: [String] = []
 
   /// Whether anybody said where Kafka is.
-  var isNamed: Bool { kafka != nil || kafkaConfig != nil || ProcessInfo.processInfo.environment["TIDEMARK_KAFKA"].map { !$0.isEmpty } == true }
+  var isNamed: Bool {
+    kafka != nil || kafkaConfig != nil || ["TIDEMARK_KAFKA", "TIDEMARK_KAFKA_CONFIG"].contains { ProcessInfo.processInfo.environment[$0]?.isEmpty == false }
+  }
 
   func settings() throws -> KafkaSettings {
     var properties: [(name: String, value: String)] = []
-    if let kafkaConfig {
+    if let kafkaConfig = kafkaConfig ?? ProcessInfo.processInfo.environment["TIDEMARK_KAFKA_CONFIG"], !kafkaConfig.isEmpty {
       do { properties = try KafkaSettings.properties(ofFile: kafkaConfig) } catch { throw Failure(.data, "\(error)") }
     }
     for text in kafkaSet {
       guard let property = KafkaSettings.property(text) else {
-        throw ValidationError("--kafka-set \(text): expected name=value, such as --kafka-set fetch.wait.max.ms=100")
+        throw ValidationError("--kafka-set: expected name=value, such as --kafka-set fetch.wait.max.ms=100")
       }
       properties.append(property)
     }

@@ -39,6 +39,8 @@ struct Run: ParsableCommand {
   @Option(help: ArgumentHelp("Threads that own partitions, 1 to 64 (default: one for each core).", valueName: "number")) var workers: Int?
   @Flag(help: "Keep no journal: a restart then takes its partitions over like another instance.") var noJournal = false
   @Option(help: ArgumentHelp("Memory for what waits for PostgreSQL; beyond it partitions pause.", valueName: "MiB")) var pendingBudget = 256
+  @Option(help: ArgumentHelp("Memory for state; beyond it the largest partition is held (default: 60 % of the machine's, or of the control group's).", valueName: "MiB"))
+  var stateBudget: Int?
   @Option(help: ArgumentHelp("Events decoded and folded at a time.", valueName: "events", visibility: .hidden)) var batch = 4096
   @OptionGroup var alertChannels: Alerts.ChannelOptions
   @Flag(help: "Leave the checks to other instances, or to `tidemark alerts check`.") var noChecks = false
@@ -50,6 +52,7 @@ struct Run: ParsableCommand {
     guard (50...60_000).contains(flushInterval.milliseconds) else { throw ValidationError("--flush-interval \(flushInterval): expected 50ms to 1m") }
     guard (16...65_536).contains(pendingBudget) else { throw ValidationError("--pending-budget \(pendingBudget): expected 16 to 65536 MiB") }
     if let workers, !(1...64).contains(workers) { throw ValidationError("--workers \(workers): expected 1 to 64") }
+    if let stateBudget, !(1...16_777_216).contains(stateBudget) { throw ValidationError("--state-budget \(stateBudget): expected 1 to 16777216 MiB") }
     guard (1...100_000).contains(batch) else { throw ValidationError("--batch \(batch): expected 1 to 100000") }
     if topology.count > 1, group != nil { throw ValidationError("--group names one group, but there are \(topology.count) topologies: leave it out") }
     _ = try journalSettings()
@@ -92,6 +95,7 @@ struct Run: ParsableCommand {
         settings.limits.pendingBytes = pendingBudget << 20
         settings.limits.eagerFlushBytes = min(settings.limits.eagerFlushBytes, settings.limits.pendingBytes / 4)
         settings.limits.batch = batch
+        settings.limits.stateBytes = ((stateBudget ?? MachineMemory.defaultStateBudget) << 20) / topologies.count
         settings.workers = workers ?? min(64, ProcessInfo.processInfo.activeProcessorCount)
         settings.journal = try journalSettings()
         settings.isObserved = httpSettings != nil
@@ -102,7 +106,7 @@ struct Run: ParsableCommand {
           "\(name)topology \(topology.name) (\(topology.fingerprint)), Kafka \(kafkaSettings), group \(settings.group), librdkafka \(ClusterMetadata.libraryVersion)")
       }
       let monitors = try startMonitors(topologies, kafkaSettings, log)
-      defer { for monitor in monitors { monitor.stop() } }
+      defer { MonitorLoop.Running.stop(monitors) }
       let running = try httpSettings.map { try serve($0, owner, topologies, runners.map(\.runner), reports, log) }
       defer { running?.stop() }
       try supervise(runners, log)

@@ -20,7 +20,8 @@ struct Tidemark: ParsableCommand {
       """,
     version: "0.1.0",
     subcommands: [
-      Validate.self, Explain.self, Migrate.self, Run.self, Land.self, Nightly.self, Reconcile.self, Status.self, Quarantine.self, Alerts.self, AccessCommand.self, AcceptGap.self,
+      Validate.self, Explain.self, Migrate.self, Run.self, Land.self, Nightly.self, Reconcile.self,
+      Status.self, Quarantine.self, Alerts.self, AccessCommand.self, AcceptGap.self,
       Replay.self, Generate.self, CompareExpected.self, Broker.self, Demo.self, BenchmarkConsume.self, PostgresServer.self,
     ])
 }

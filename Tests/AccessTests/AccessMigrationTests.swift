@@ -44,7 +44,7 @@ extension AccessTests {
       // Without access nobody is left.
       try fixture.migrate(AccessFixture.yaml.replacing("    access: { by: department }\n", with: ""))
       #expect(head.departments() == "42501")
-      #expect(fixture.sql.value("SELECT count(*) FROM pg_policy WHERE polrelid = 'analytics.daily_metrics'::regclass AND polname <> 'tidemark_writer'") == "0")
+      #expect(fixture.sql.value("SELECT count(*) FROM pg_policy WHERE polrelid = 'analytics.daily_metrics'::regclass AND polname NOT IN ('tidemark_writer', 'tidemark_batch')") == "0")
     }
 
     @Test func twoTopologiesDoNotTakeFromEachOther() throws {
@@ -150,7 +150,7 @@ extension AccessTests {
       let topology = try Topology.parse(yaml: AccessFixture.yaml, file: "access.yaml")
       for _ in 0..<2 { _ = try Migration.run([topology], on: deployer) { 1 } }
       let root = try Connection(here.target(database: "deployed", user: "postgres"), applicationName: "tests")
-      for role in ["tidemark_access", "tidemark_audit"] {
+      for role in ["tidemark_access", "tidemark_audit", "tidemark_batch"] {
         #expect(root.value("SELECT pg_has_role('deployer', '\(role)', 'MEMBER')") == "f")
       }
       #expect(deployer.value("SELECT count(*) FROM access.key") == "42501")

@@ -294,10 +294,9 @@ extension AccessTests {
 
     @Test func theBooksAreClosed() throws {
       let scene = try Scene("books")
-      try scene.fixture.sql.script("CREATE TABLE raw.events (payload jsonb); ALTER TABLE raw.events OWNER TO tidemark_owner")
       for person in [scene.head, scene.manager, scene.board] {
         for table in ["access.member", "access.key", "access.assumed", "access.audit", "tidemark.quarantine", "tidemark.topology", "tidemark.ledger",
-          "tidemark.state_chunk", "tidemark.access_rule", "tidemark.tier", "raw.events", "pg_authid", "pg_user_mapping"] {
+          "tidemark.state_chunk", "tidemark.access_rule", "tidemark.tier", "raw.events", "tidemark.landing_quarantine", "tidemark.definition", "pg_authid", "pg_user_mapping"] {
           #expect(person.value("SELECT * FROM \(table)") == "42501", "\(table)")
         }
         #expect(!Self.answer(person, "SELECT pg_get_functiondef('access.assume(text)'::regprocedure)").contains("secret payload"))

@@ -148,7 +148,7 @@ struct Book {
       isByCheck: byCheck)
   }
 
-  @Test(arguments: ["offset_out_of_range", "state_unreadable", "topic_ends_early"])
+  @Test(arguments: ["offset_out_of_range", "state_unreadable", "topic_ends_early", "state_over_budget"])
   func aStoppedPartitionIsToldAndResolvedWhenItFlushesAgain(_ kind: String) {
     var book = Book()
     book.rows = [row(kind)]
