@@ -118,7 +118,7 @@ public struct FlushReport: Sendable {
   }
   public var topology: String
   public var instance: String
-  /// Counts up from 1 in each run.
+  /// Counts up from 1 for each worker of a run.
   public var id: UInt64
   /// Milliseconds since the epoch at which its COMMIT was answered.
   public var at: Int64
