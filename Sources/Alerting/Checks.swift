@@ -35,11 +35,11 @@ public enum Checks {
   // MARK: The stream
 
   /// A partition is stale when something waits in it, or it is not known whether something does, and nothing was flushed
-  /// for twice the expected interval. A partition at Kafka's present end is fresh by definition; where nobody asked Kafka,
-  /// silence counts only if no partition was flushed.
+  /// for twice the expected interval (before its first flush: since it was taken over). A partition at Kafka's present end is
+  /// fresh by definition; where nobody asked Kafka, silence counts only if no partition was flushed.
   static func stale(_ facts: MonitorFacts, _ check: Topology.Monitor.Freshness) -> [Finding] {
     let limit = 2 * check.expected.microseconds
-    func age(_ partition: MonitorFacts.Partition) -> Int64? { partition.flushedAt.map { facts.now - $0 } }
+    func age(_ partition: MonitorFacts.Partition) -> Int64? { (partition.flushedAt ?? partition.takenAt).map { facts.now - $0 } }
     func isOld(_ partition: MonitorFacts.Partition) -> Bool { age(partition).map { $0 > limit } ?? true }
     var late = facts.partitions.filter { isOld($0) && ($0.lag ?? 0) > 0 }
     var doubt = ""

@@ -33,6 +33,8 @@ public struct MonitorFacts: Sendable, Equatable {
     public var endIsCurrent = false
     /// nil: nothing was flushed yet.
     public var flushedAt: Int64?
+    /// When it was taken over or flushed last.
+    public var takenAt: Int64?
     public var owner: String?
     public init(id: PartitionID, nextOffset: Int64) {
       self.id = id

@@ -59,7 +59,7 @@ extension MonitorStore {
     try asking { connection throws(PostgresError) in
       let rows = try connection.execute(
         """
-        SELECT p.topic, p.partition, p.next_offset, p.end_offset, p.owner, p.epoch, l.flushed_at
+        SELECT p.topic, p.partition, p.next_offset, p.end_offset, p.owner, p.epoch, l.flushed_at, p.updated_at
           FROM tidemark.partition p
           LEFT JOIN LATERAL (SELECT l.flushed_at FROM tidemark.ledger l
                               WHERE l.topology = p.topology AND l.topic = p.topic AND l.partition = p.partition
@@ -74,6 +74,7 @@ extension MonitorStore {
         fact.endOffset = rows.integer(row, 3)
         fact.owner = rows.text(row, 4)
         fact.flushedAt = rows.timestamp(row, 6)
+        fact.takenAt = rows.timestamp(row, 7)
         facts.append(fact)
         epochs.append((fact.id, rows.integer(row, 5)!))
       }

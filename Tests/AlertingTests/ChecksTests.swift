@@ -39,6 +39,18 @@ import Topologies
     #expect(assess { facts, _ in facts.partitions = [] }.raised == [])
   }
 
+  /// Before its first flush a partition is as old as its takeover.
+  @Test func aPartitionThatHasJustBeenTakenOverIsNotStale() {
+    func said(_ taken: Int64) -> [String] {
+      assess { facts, _ in
+        var new = partition(0, next: 0, end: 10, flushed: nil)
+        new.takenAt = facts.now - taken
+        facts.partitions = [new]
+      }.raised
+    }
+    #expect(said(2 * minute) == [] && said(2 * minute + 1) == ["stale"])
+  }
+
   // MARK: Counts
 
   @Test(arguments: [(Int64(500), false), (499, true), (0, true)])
