@@ -89,6 +89,9 @@ PLANTED = {
     "a flush of a fenced epoch": "UPDATE tidemark.ledger SET epoch = epoch + 1000 WHERE partition = 0 AND from_offset = 0",
     "a refused event that is gone": "DELETE FROM tidemark.quarantine WHERE ctid = (SELECT min(ctid) FROM tidemark.quarantine)",
     "a refused event under another reason": "UPDATE tidemark.quarantine SET reason = 'other' WHERE ctid = (SELECT min(ctid) FROM tidemark.quarantine)",
+    "a partition that was stopped": """
+        INSERT INTO tidemark.alert (topology, topic, partition, kind, message)
+        SELECT topology, topic, partition, 'offset_out_of_range', 'planted' FROM tidemark.partition LIMIT 1""",
     "a late count that is one too high": "UPDATE tidemark.late_count SET late = late + 1 WHERE ctid = (SELECT min(ctid) FROM tidemark.late_count)",
 }
 
