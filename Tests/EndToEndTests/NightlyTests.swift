@@ -109,8 +109,6 @@ import Testing
       let ended = try TidemarkProcess(["nightly", "--format", "json", "--accept", "explained", "--limit", "1000"], world: world).wait()
       #expect(ended.code == 0, "\(ended.messages)\(ended.output.prefix(2000))")
       let report = try ReconciliationTests.report(ended.output)
-      let equal = try world.rows("SELECT bool_and(s.next_offset = l.next_offset) FROM tidemark.partition s JOIN tidemark.landing l USING (topology, topic, partition)")
-      #expect(report.aggregates.allSatisfy { $0.openWindows == 0 } || equal == [["t"]])
       let through = try #require(report.completeThrough)
       let wrong = report.aggregates.flatMap(\.differences).filter { $0.window >= through || $0.classes != ["late"] }
       #expect(wrong.isEmpty, "\(wrong.prefix(3)) \(through)")
