@@ -150,10 +150,7 @@ struct Quarantine: ParsableCommand {
       }
     }
 
-    private func preview(_ text: String) -> String {
-      let clean = String(text.map { $0.isNewline || $0.unicodeScalars.contains { $0.value < 32 } ? " " : $0 })
-      return clean.count > 60 ? clean.prefix(57) + "..." : clean
-    }
+    private func preview(_ text: String) -> String { text.count > 60 ? text.prefix(57) + "..." : text }
   }
 
   struct Show: ParsableCommand {

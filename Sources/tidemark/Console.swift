@@ -34,6 +34,7 @@ enum Console {
 
   /// Rows under headings, columns aligned; numbers to the right.
   static func table(_ headings: [String], _ rows: [[String]], right: Set<Int> = []) -> String {
+    let rows = rows.map { $0.map(printable) }
     var widths = headings.map(\.count)
     for row in rows { for (i, cell) in row.enumerated() { widths[i] = max(widths[i], cell.count) } }
     func line(_ cells: [String]) -> String {
@@ -43,6 +44,12 @@ enum Console {
       }.joined(separator: "  ")
     }
     return ([line(headings)] + rows.map(line)).joined(separator: "\n")
+  }
+
+  /// Control characters as spaces: cells hold what anybody sent to a topic, and a terminal would obey its escapes.
+  private static func printable(_ cell: String) -> String {
+    guard cell.unicodeScalars.contains(where: { $0.properties.generalCategory == .control }) else { return cell }
+    return String(String.UnicodeScalarView(cell.unicodeScalars.map { $0.properties.generalCategory == .control ? " " : $0 }))
   }
 
   /// JSON with sorted keys, one line.
