@@ -143,36 +143,9 @@ struct Run: ParsableCommand {
   /// Runs all of them, each on a thread of its own, until they end; the first that fails drains the others.
   private func supervise(_ runners: [(name: String, runner: InstanceRunner)], _ log: RunLog) throws {
     let begin = Date()
-    let failures = Mutex<[RunError]>([])
-    let running = DispatchGroup()
-    for (_, runner) in runners {
-      running.enter()
-      let thread = Thread {
-        do throws(RunError) { try runner.run() } catch {
-          failures.withLock { $0.append(error) }
-          for other in runners { other.runner.drain() }
-        }
-        running.leave()
-      }
-      thread.name = "poll"
-      thread.stackSize = 4 << 20
-      thread.start()
-    }
-    let signals = Signals()
-    var said = Date()
-    while running.wait(timeout: .now() + 0.05) == .timedOut {
-      if signals.count > 0 { for (_, runner) in runners { runner.drain() } }
-      if signals.count > 1 {
-        log.say(.warning, "ended at once; what was not flushed will be read again")
-        _exit(130)
-      }
-      if Date().timeIntervalSince(said) >= 10 {
-        said = Date()
-        for (name, runner) in runners { log.say(.info, line(name, runner.status)) }
-      }
-    }
+    let failure = superviseAll(runners, log, undone: "what was not flushed") { line($0, $1.status) }
     for (name, runner) in runners where runner.status.statistics.events > 0 { log.say(.info, line(name, runner.status)) }
-    if let failure = failures.withLock({ $0.first }) { throw Failure(failure) }
+    if let failure { throw Failure(failure) }
     if summary { for (_, runner) in runners { Console.write(Console.json(Summary(runner.status, seconds: Date().timeIntervalSince(begin)))) } }
   }
 
