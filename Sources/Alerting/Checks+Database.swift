@@ -42,7 +42,7 @@ extension Checks {
       Finding(
         AlertKey(kind: CheckKind.slowQuery.rawValue, subject: "\(Words.clean(query.user)) \(query.id)"), .warning,
         "a query of \(Words.clean(query.user)) takes \((query.meanMilliseconds / 100).rounded() / 10) s on average (\(query.calls) calls within "
-          + "\(check.within), expected under \(check.slowerThan)): \(Words.clean(query.text, most: 200))")
+          + "\(check.within), expected under \(check.slowerThan)): \(Words.clean(StatementText.withoutConstants(query.text), most: 200))")
     }
   }
 

@@ -221,6 +221,32 @@ import Warehouse
     }
   }
 
+  /// An entry that is reset, or evicted, while its statement runs comes back with the text as it was sent, constants and all.
+  @Test func constantsOfAStatementStayInTheDatabase() async throws {
+    let m = try Monitored("slow_query_secret", monitor: "monitor: { queries: { slower_than: 1s }, freshness: off }\n")
+    try m.sql.script("CREATE EXTENSION pg_stat_statements; GRANT pg_read_all_stats TO tidemark_writer; SELECT pg_advisory_lock(1)")
+    try m.count("buy", 60, inHourBefore: m.now)
+    try m.pass()
+    let target = m.target
+    let slow = Task.detached {
+      _ = try Connection(target, applicationName: "dashboard").execute(
+        "SELECT count(*), pg_advisory_lock_shared(1) FROM analytics.shop_by_minute WHERE kind <> 'secret literal' AND n <> 4711")
+    }
+    func waiting(_ condition: String) throws -> Bool {
+      try !m.sql.query("SELECT 1 FROM pg_stat_activity WHERE application_name = 'dashboard' AND wait_event_type = 'Lock' AND \(condition)").isEmpty
+    }
+    while try !waiting("true") { try await Task.sleep(for: .milliseconds(10)) }
+    _ = try m.sql.query("SELECT pg_stat_statements_reset(0, oid, 0) FROM pg_database WHERE datname = current_database()")
+    while try !waiting("now() - query_start > interval '1.1 s'") { try await Task.sleep(for: .milliseconds(10)) }
+    _ = try m.sql.query("SELECT pg_advisory_unlock(1)")
+    try await slow.value
+    let stored = try m.sql.query("SELECT query FROM pg_stat_statements WHERE query LIKE '%pg_advisory_lock_shared%' AND query LIKE 'SELECT count%'")
+    #expect(stored.count == 1 && stored[0][0]?.contains("'secret literal'") == true, "PostgreSQL has the text as it was sent: \(stored)")
+    try m.pass(minutes: 1)
+    #expect(try m.received().count == 1)
+    #expect(m.lastMessage.contains("WHERE kind <> ? AND n <> ?"), "\(m.lastMessage)")
+  }
+
   private func grow(_ m: Monitored, megabytes: Int) throws {
     try m.sql.script("CREATE TABLE raw.ballast AS SELECT repeat('x', 1000) AS x FROM generate_series(1, \(megabytes * 1000)) ")
   }

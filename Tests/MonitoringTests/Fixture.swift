@@ -11,7 +11,7 @@ import Topologies
 import Warehouse
 
 /// One server for all tests of the process; every test has a database of its own in it.
-let server = Result { try EphemeralPostgres(parameters: ["shared_preload_libraries=pg_stat_statements", "autovacuum=off"]) }
+let server = Result { try EphemeralPostgres(parameters: ["shared_preload_libraries=pg_stat_statements", "pg_stat_statements.max=50000", "autovacuum=off"]) }
 
 let minute: Int64 = 60_000_000
 let hour: Int64 = 60 * minute
