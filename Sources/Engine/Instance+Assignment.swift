@@ -148,12 +148,16 @@ extension Instance {
 
   func revoked(_ partitions: [PartitionID], _ now: Milliseconds) {
     if !partitions.isEmpty, !isDraining { effects.append(.say(.info, "revoked \(list(partitions)): flushing before they go")) }
+    giveUp(partitions, by: now + limits.drainTime)
+    flushDue = min(flushDue, now)
+  }
+
+  /// What is given up for two reasons (an instance that ends is revoked its partitions, too) has the time of the shorter one.
+  func giveUp(_ partitions: [PartitionID], by deadline: Milliseconds) {
     for id in partitions {
       guard let task = tasks[id] else { effects.append(.release(id, nil)); continue }
-      // The group may revoke what a drain gives up already: that is no more time.
-      if task.drainBy == nil { task.drainBy = now + limits.drainTime }
+      task.drainBy = min(task.drainBy ?? deadline, deadline)
     }
-    flushDue = min(flushDue, now)
   }
 
   func lost(_ partitions: [PartitionID]) {

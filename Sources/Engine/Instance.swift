@@ -15,6 +15,8 @@ public struct InstanceLimits: Sendable {
   public var eagerFlushBytes = 32 << 20
   /// Longest wait for a last flush when partitions are revoked.
   public var drainTime: Milliseconds = 8000
+  /// The same when all is given up, because the instance ends.
+  public var endTime: Milliseconds = 6000
   /// Journal bytes of a partition before the first snapshot, and their multiple of the last one after.
   public var snapshotAfter = 64 << 20
   /// Records decoded at a time.
@@ -124,7 +126,8 @@ public final class Instance {
       effects.append(.say(.info, "the journal takes records again"))
     case .drain:
       isDraining = true
-      revoked(Array(tasks.keys).sorted(), now)
+      giveUp(Array(tasks.keys).sorted(), by: now + limits.endTime)
+      flushDue = min(flushDue, now)
     case .tick: tick(now)
     }
     flushIfDue(now)

@@ -74,14 +74,15 @@ public final class InstanceRunner: Sendable {
       start(number, warehouses[number], journals[number], seed, consumer.metadata, workers, toPoller, goal: number == 0 ? goal : nil)
     }
     let ends = settings.isObserved ? EndWatch(metadata: consumer.metadata, shared: shared) : nil
-    var poll = PollLoop(consumer: consumer, workers: workers, commands: toPoller, mostWaiting: Self.mostWaiting, shared: shared, say: say)
+    var poll = PollLoop(consumer: consumer, workers: workers, commands: toPoller, mostWaiting: Self.mostWaiting, drainTime: settings.drainTime, shared: shared, say: say)
     poll.isObserved = settings.isObserved
     let failure = poll.run { shouldDrain.load(ordering: .relaxed) }
     // Orders given before the end are carried out: releases, the journals' last syncs.
+    let began = poll.drainBegan ?? Clock.milliseconds()
     for thread in threads { thread.end() }
-    awaitStores(threads)
+    awaitStores(threads, by: began + settings.drainTime.stores)
     ends?.stop()
-    leave(Unshared(consumer))
+    leave(Unshared(consumer), by: began + settings.drainTime.leave)
     if let failure { throw failure }
   }
 
@@ -100,22 +101,16 @@ public final class InstanceRunner: Sendable {
     }
   }
 
-  /// How long leaving the group may take: librdkafka gives its last request 5 s, but waits for the answers to others, too.
-  private static let longestLeave: Milliseconds = 8000
-
-  /// Leaves the group. Where Kafka does not answer, the group finds out by itself that this member is gone.
-  private func leave(_ consumer: Unshared<Consumer>) {
+  /// Leaves the group. librdkafka gives its last request 5 s, and waits for the answers to others, too: where Kafka does not
+  /// answer, the group finds out by itself that this member is gone.
+  private func leave(_ consumer: Unshared<Consumer>, by end: Milliseconds) {
     let leaving = Worker(name: "leave") { consumer.value.close() }
-    if !leaving.join(within: Double(Self.longestLeave) / 1000) { say(.warning, "Kafka does not answer: ended without leaving the group") }
+    if !leaving.join(within: Double(max(0, end - Clock.milliseconds())) / 1000) { say(.warning, "Kafka does not answer: ended without leaving the group") }
   }
-
-  /// How long PostgreSQL may take for what only tidies (owners, chunks). What had to be flushed has had its time before.
-  private static let lastRequests: Milliseconds = 5000
 
   /// A store whose PostgreSQL does not answer is left behind, to end with the process: whatever it was doing is either in
   /// PostgreSQL or not, and the next owner reads which.
-  private func awaitStores(_ threads: [WorkerThreads]) {
-    let end = Clock.milliseconds() + Self.lastRequests
+  private func awaitStores(_ threads: [WorkerThreads], by end: Milliseconds) {
     let isLate = threads.count { !$0.store.join(within: Double(max(0, end - Clock.milliseconds())) / 1000) } > 0
     if isLate { say(.warning, "PostgreSQL does not answer: ended without telling it which partitions were given back") }
   }
@@ -133,8 +128,10 @@ public final class InstanceRunner: Sendable {
           number: number, topology: settings.plan.topology, instance: settings.instance, aggregates: settings.plan.aggregates.count, shared: shared,
           report: report),
         goal: goal, workers: workers))
+    var limits = settings.limits.share(of: settings.workers)
+    limits.endTime = settings.drainTime.flush
     let instance = Instance(
-      plan: settings.plan, seed: seed, limits: settings.limits.share(of: settings.workers), dice: UInt64.random(in: .min ... .max),
+      plan: settings.plan, seed: seed, limits: limits, dice: UInt64.random(in: .min ... .max),
       stopwatch: { Clock.threadNanoseconds() })
     instance.notesTimes = settings.isObserved
     let worker = Unshared(

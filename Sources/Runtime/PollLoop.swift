@@ -18,32 +18,33 @@ struct PollLoop {
   private var lastLook: Milliseconds = 0
   /// Whether ends of partitions are shown.
   var isObserved = false
-  /// A drain's last flush may not come: then the run ends without it.
-  private static let longestDrain: Milliseconds = 30_000
+  private let drainTime: DrainTime
+  /// When a drain was told to begin; nil: it was not, or all had been caught up before.
+  private(set) var drainBegan: Milliseconds?
 
   init(
-    consumer: Consumer, workers: Workers, commands: Mailbox<ConsumerCommand>, mostWaiting: Int, shared: SharedStatus,
-    say: @escaping @Sendable (Severity, String) -> Void
+    consumer: Consumer, workers: Workers, commands: Mailbox<ConsumerCommand>, mostWaiting: Int, drainTime: DrainTime,
+    shared: SharedStatus, say: @escaping @Sendable (Severity, String) -> Void
   ) {
     self.consumer = consumer
     self.workers = workers
     self.commands = commands
     self.mostWaiting = mostWaiting
+    self.drainTime = drainTime
     self.shared = shared
     self.say = say
   }
 
   /// Polls until all workers have drained, or one has failed.
   mutating func run(shouldDrain: () -> Bool) -> RunError? {
-    var drainBy: Milliseconds?
     while !isOver {
-      if drainBy == nil, shouldDrain() {
+      if drainBegan == nil, shouldDrain() {
         say(.info, "draining: flushing, giving partitions back")
-        drainBy = Clock.milliseconds() + Self.longestDrain
+        drainBegan = Clock.milliseconds()
         shared.update { $0.phase = .draining }
         workers.drain()
       }
-      if let drainBy, Clock.milliseconds() > drainBy {
+      if isDrainLate {
         say(.warning, "the drain took too long: what is not flushed will be read again")
         break
       }
@@ -55,7 +56,7 @@ struct PollLoop {
       // Still no room (a disk that hangs): commands are served between waits, and librdkafka is polled once a minute, before
       // it takes this instance for dead.
       let patience = Clock.milliseconds() + 60_000
-      while workers.depth > mostWaiting * 2, !isOver, Clock.milliseconds() < patience {
+      while workers.depth > mostWaiting * 2, !isOver, !isDrainLate, Clock.milliseconds() < patience {
         carryOut()
         workers.awaitRoom(depth: mostWaiting, waiting: 0.1)
       }
@@ -63,6 +64,8 @@ struct PollLoop {
     shared.noteThread("poll")
     return failure
   }
+
+  private var isDrainLate: Bool { drainBegan.map { Clock.milliseconds() > $0 + drainTime.workers } ?? false }
 
   /// Shows how far partitions reach, by what their last fetch said. Asks nobody.
   private mutating func look() {

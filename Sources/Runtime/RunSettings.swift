@@ -24,6 +24,8 @@ public struct RunSettings: Sendable {
   public var untilCaughtUp = false
   /// Whether somebody looks: ages of events and ends of partitions are noted.
   public var isObserved = false
+  /// How long a drain may take; what it is for has shares of it.
+  public var drainTime = DrainTime()
   /// How long to wait for PostgreSQL at the beginning, milliseconds.
   public var patience: Milliseconds = 30_000
 
@@ -47,6 +49,25 @@ public struct RunSettings: Sendable {
     self.instance = instance
     self.group = group
   }
+}
+
+/// How the time from SIGTERM to the end is shared out, so that an instance ends in time whatever does not answer. What a
+/// share does not need goes to the next one. Not flushed in time is not lost: the next owner reads it again.
+public struct DrainTime: Sendable {
+  /// Milliseconds in all.
+  public var total: Milliseconds
+  public init(_ total: Milliseconds = 10_000) { self.total = total }
+
+  /// For each worker's last flush.
+  public var flush: Milliseconds { total * 6 / 10 }
+  /// Until workers that do not answer (a disk that hangs) are left behind.
+  public var workers: Milliseconds { total * 7 / 10 }
+  /// Until PostgreSQL has heard what only tidies (owners, chunks).
+  public var stores: Milliseconds { total * 8 / 10 }
+  /// Until the group has heard that this member leaves.
+  public var leave: Milliseconds { total * 9 / 10 }
+  /// Until the process ends, whatever is still under way.
+  public var process: Milliseconds { total * 97 / 100 }
 }
 
 /// Why a run ended before its time.

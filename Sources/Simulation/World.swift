@@ -100,6 +100,7 @@ final class World {
     limits.eagerFlushBytes = limits.pendingBytes / dice.between(2, 8)
     limits.journalBytes = dice.pick([4 << 10, 64 << 10, 1 << 30])
     limits.drainTime = dice.milliseconds(1000, 5000)
+    limits.endTime = limits.drainTime * 3 / 4
     limits.snapshotAfter = dice.pick([512, 4096, 32_768, 64 << 20])
     limits.batch = dice.pick([4, 16, 64])
     limits.reacquireAfter = dice.milliseconds(1000, 6000)

@@ -65,7 +65,7 @@ struct Land: ParsableCommand {
 
   /// Runs all of them, each on a thread of its own; the first that fails drains the others.
   private func supervise(_ runners: [(name: String, runner: LandingRunner)], _ log: RunLog) throws {
-    let failure = superviseAll(runners, log, undone: "what was not landed") { line($0, $1.status) }
+    let failure = superviseAll(runners, log, undone: "what was not landed", drainTime: DrainTime()) { line($0, $1.status) }
     for (name, runner) in runners { log.say(.info, line(name, runner.status)) }
     if let failure { throw Failure(failure) }
   }

@@ -18,9 +18,10 @@ extension LandingRunner: SupervisedRunner {}
 /// - Parameters:
 ///   - undone: what a second signal leaves to be read again, as in "what was not flushed".
 ///   - line: what is said of one every ten seconds.
+///   - drainTime: the process ends when it is over, even where something does not answer, also after the return of this.
 /// - Returns: why the first one failed.
 func superviseAll<Runner: SupervisedRunner>(
-  _ runners: [(name: String, runner: Runner)], _ log: RunLog, undone: String, line: (String, Runner) -> String
+  _ runners: [(name: String, runner: Runner)], _ log: RunLog, undone: String, drainTime: DrainTime, line: (String, Runner) -> String
 ) -> RunError? {
   let failures = Mutex<[RunError]>([])
   let running = DispatchGroup()
@@ -39,8 +40,16 @@ func superviseAll<Runner: SupervisedRunner>(
   }
   let signals = Signals()
   var said = Date()
+  var isDraining = false
   while running.wait(timeout: .now() + 0.05) == .timedOut {
-    if signals.count > 0 { for (_, runner) in runners { runner.drain() } }
+    if signals.count > 0, !isDraining {
+      isDraining = true
+      for (_, runner) in runners { runner.drain() }
+      DispatchQueue.global().asyncAfter(deadline: .now() + .milliseconds(Int(drainTime.process))) {
+        log.say(.warning, "servers or disk did not answer in time: ended; \(undone) will be read again")
+        _exit(failures.withLock { $0.first }.map { Failure($0).code.rawValue } ?? 0)
+      }
+    }
     if signals.count > 1 {
       log.say(.warning, "ended at once; \(undone) will be read again")
       _exit(130)

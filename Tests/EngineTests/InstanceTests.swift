@@ -80,17 +80,19 @@ import Testing
   }
 
   /// PostgreSQL may be silent: then a drain ends when its time is up, not when the statement's is.
-  @Test func aDrainWaitsForAFlushUnderWayOnlyAsLongAsItsTime() throws {
-    let instance = instance { $0.drainTime = 8000 }
+  /// What is revoked as well gets no more time by that, whichever comes first.
+  @Test(arguments: [(Milliseconds(2000), Milliseconds(6000), Milliseconds(8000)), (6000, 2000, 10_000), (1000, 4000, 7000), (4000, 1000, 9000)])
+  func aDrainWaitsForAFlushUnderWayOnlyAsLongAsItsTime(drain: Milliseconds, revoked: Milliseconds, end: Milliseconds) throws {
+    let instance = instance { ($0.drainTime, $0.endTime) = (8000, 6000) }
     start(instance, [id])
     let request = try #require(flush(in: feed(instance, id, 0..<10, now: 0)))
-    var effects = instance.handle(.drain, now: 1000)
-    effects += instance.handle(.revoked([id]), now: 6000)
+    var effects: [Effect] = []
+    for now in [drain, revoked].sorted() { effects += instance.handle(now == drain ? .drain : .revoked([id]), now: now) }
     func isOver() -> Bool { effects.contains { if case .drained = $0 { true } else { false } } }
     #expect(!isOver())
-    effects = instance.handle(.tick, now: 8999)
+    effects = instance.handle(.tick, now: end - 1)
     #expect(!isOver())
-    effects = instance.handle(.tick, now: 9000)
+    effects = instance.handle(.tick, now: end)
     #expect(isOver())
     #expect(effects.contains { if case .release(id, Epoch(1)) = $0 { true } else { false } })
     // Its end does not matter any more.
