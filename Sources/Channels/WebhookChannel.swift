@@ -113,9 +113,12 @@ private final class Exchange: NSObject, URLSessionDataDelegate, @unchecked Senda
     done.signal()
   }
 
-  /// Never the system's own description: it may hold the address.
+  /// Never the system's own description: it may hold the address. What OpenSSL says of a handshake holds none, and comes without
+  /// a code of its own.
   private static func words(_ error: any Error) -> String {
-    switch (error as? URLError)?.code {
+    let description = (error as NSError).localizedDescription
+    if ["SSL", "TLS", "certificate"].contains(where: description.hasPrefix), !description.contains("://") { return "TLS: \(description)" }
+    return switch (error as? URLError)?.code {
     case .timedOut: "no answer in time"
     case .cannotFindHost, .dnsLookupFailed: "there is no such host"
     case .cannotConnectToHost, .networkConnectionLost, .notConnectedToInternet: "no connection"

@@ -5,7 +5,7 @@ public enum Admin {
   /// Makes a topic; one that exists is left as it is. Blocks up to `timeout` milliseconds.
   public static func createTopic(_ settings: KafkaSettings, _ topic: String, partitions: Int32, timeout: Int32 = 10_000) throws {
     // A consumer's handle: a producer that asks for a topic makes it, with as many partitions as the broker likes.
-    let handle = try RdKafkaHandle(RD_KAFKA_CONSUMER, settings, defaults: [("client.id", "tidemark-admin"), ("allow.auto.create.topics", "false")])
+    let handle = try RdKafkaHandle(RD_KAFKA_CONSUMER, settings, defaults: [("client.id", "tidemark-admin"), ("allow.auto.create.topics", "false")], keepsErrors: true)
     if try handle.partitionCount(topic, timeout: timeout) != nil { return }
     var words = [CChar](repeating: 0, count: 512)
     guard let new = rd_kafka_NewTopic_new(topic, partitions, -1, &words, words.count) ?? rd_kafka_NewTopic_new(topic, partitions, 1, &words, words.count)

@@ -333,7 +333,8 @@ public struct ClusterMetadata: Sendable {
 
   /// A connection of its own. A consumer's, since a producer that asks for a topic makes it.
   public init(_ settings: KafkaSettings) throws {
-    handle = try RdKafkaHandle(RD_KAFKA_CONSUMER, settings, defaults: [("client.id", "tidemark-metadata"), ("allow.auto.create.topics", "false")])
+    handle = try RdKafkaHandle(
+      RD_KAFKA_CONSUMER, settings, defaults: [("client.id", "tidemark-metadata"), ("allow.auto.create.topics", "false")], keepsErrors: true)
   }
 
   /// The first offset that Kafka still has and the one that the next message will get.

@@ -25,7 +25,7 @@ public final class BatchSession {
     do { try made.script("SET ROLE tidemark_batch") } catch {
       guard error.consequence == .refused || error.consequence == .data else { throw error }
       let way =
-        error.sqlState == "42501" ? "as a superuser: GRANT tidemark_batch TO \(SQL.identifier(made.user))" : "run `tidemark migrate` first"
+        error.sqlState == "42501" ? "as a superuser or the login that migrates: GRANT tidemark_batch TO \(SQL.identifier(made.user))" : "run `tidemark migrate` first"
       throw PostgresError(.refused, sqlState: error.sqlState, message: "\(error.message); \(way)")
     }
     current = made

@@ -37,7 +37,9 @@ public final class MonitorStore {
     try made.script(Self.session)
     do { try made.script("SET ROLE tidemark_writer") } catch {
       guard error.consequence == .refused || error.consequence == .data else { throw error }
-      let way = error.sqlState == "42501" ? "as a superuser: GRANT tidemark_writer TO \(SQL.identifier(made.user))" : "run `tidemark migrate` first"
+      let way =
+        error.sqlState == "42501"
+        ? "as a superuser or the login that migrates: GRANT tidemark_writer TO \(SQL.identifier(made.user))" : "run `tidemark migrate` first"
       throw PostgresError(.refused, sqlState: error.sqlState, message: "\(error.message); \(way)")
     }
     current = made
