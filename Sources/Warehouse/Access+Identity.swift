@@ -48,6 +48,12 @@ extension Access {
 
   /// People and gateways come and go; run as `tidemark_access`. Each is one transaction's work, with its audit.
   static let people: [String] = [
+    // Names of relations, for who grants: what a tier's people read.
+    """
+    CREATE OR REPLACE FUNCTION access.relations_of(p_tier text) RETURNS SETOF text LANGUAGE sql STABLE \(definer) AS $$
+      SELECT r.relation FROM tidemark.access_rule r WHERE r.tier = p_tier ORDER BY 1
+    $$
+    """,
     """
     CREATE OR REPLACE FUNCTION access.grant_tier(p_login text, p_tier text, p_departments text[]) RETURNS boolean
     LANGUAGE plpgsql \(definer) AS $$

@@ -52,10 +52,8 @@ extension Access {
     END $$
     """,
     "REVOKE ALL ON FUNCTION tidemark.with_partitions(regclass), tidemark.revoke_from_others(regclass) FROM PUBLIC",
-    "GRANT USAGE ON SCHEMA tidemark TO tidemark_access, tidemark_granter",
-    "GRANT SELECT ON tidemark.tier TO tidemark_access",
-    // `access grant` says what a person reads now.
-    "GRANT SELECT ON tidemark.tier, tidemark.access_rule TO tidemark_granter",
+    "GRANT USAGE ON SCHEMA tidemark TO tidemark_access",
+    "GRANT SELECT ON tidemark.tier, tidemark.access_rule TO tidemark_access",
   ]
 
   /// Policies, grants and views of a topology's aggregates, and the end of those that it no longer has; run as `tidemark_owner`.

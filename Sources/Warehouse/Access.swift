@@ -39,7 +39,7 @@ public enum Access {
     ("access.assume(text)", "tidemark_gateway"), ("access.whoami()", "tidemark_gateway"),
     ("access.issue(text, text, integer)", "tidemark_issuer"),
     ("access.grant_tier(text, text, text[])", "tidemark_granter"), ("access.revoke_tier(text, text, text[])", "tidemark_granter"),
-    ("access.enroll_gateway(text, text[])", "tidemark_granter"), ("access.rotate_key()", "tidemark_granter"),
+    ("access.relations_of(text)", "tidemark_granter"), ("access.enroll_gateway(text, text[])", "tidemark_granter"), ("access.rotate_key()", "tidemark_granter"),
   ]
 
   /// What every tier may call.

@@ -169,12 +169,10 @@ public struct AccessBooks {
     }
   }
 
-  /// Where people read what: by table and tier.
-  public func relations(of tiers: [String]) throws(WarehouseError) -> [(tier: String, relation: String)] {
+  /// The tables and views that a tier's people read.
+  public func relations(of tier: String) throws(WarehouseError) -> [String] {
     try asking { () throws(PostgresError) in
-      try connection.query(
-        "SELECT tier, 'analytics.' || relation FROM tidemark.access_rule WHERE tier = ANY ($1) ORDER BY 1, 2", [.texts(tiers)]
-      ).map { ($0[0] ?? "", $0[1] ?? "") }
+      try connection.query("SELECT 'analytics.' || access.relations_of($1)", [.text(tier)]).compactMap { $0[0] }
     }
   }
 

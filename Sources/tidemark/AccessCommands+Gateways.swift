@@ -49,7 +49,7 @@ extension AccessCommand {
           try books.login(Login(name: name, password: text), isGateway: false)
           _ = try books.grant(name, tier: tier, departments: department)
           Console.note("\(name) is \(tier)\(department.isEmpty ? "" : " of \(department.joined(separator: ", "))"), at \(connection.place)")
-          Console.note("reads \(try books.relations(of: [tier]).map(\.relation).joined(separator: ", ")) and analytics.freshness")
+          Console.note("reads \(try books.relations(of: tier).joined(separator: ", ")) and analytics.freshness")
         } catch { throw Failure(error) }
         if isNew { Console.write(text) }
       }

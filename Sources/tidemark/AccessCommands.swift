@@ -44,7 +44,7 @@ struct AccessCommand: ParsableCommand {
     func run() throws {
       try reportingFailures {
         let isLogin = try withBooks(postgres) { books throws(WarehouseError) in try books.grant(login, tier: tier, departments: department) }
-        let relations = try withBooks(postgres) { books throws(WarehouseError) in try books.relations(of: [tier]) }.map(\.relation)
+        let relations = try withBooks(postgres) { books throws(WarehouseError) in try books.relations(of: tier) }
         Console.write("\(login) is \(tier)\(department.isEmpty ? "" : " of \(department.joined(separator: ", "))")")
         Console.note(relations.isEmpty ? "no aggregate is open to \(tier)" : "reads \(relations.joined(separator: ", ")), freshness beside them")
         if !isLogin { Console.note("PostgreSQL has no login \(login): until it has and this is repeated, \(login) comes through a gateway only") }
