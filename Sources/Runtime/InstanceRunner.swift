@@ -82,7 +82,7 @@ public final class InstanceRunner: Sendable {
     for thread in threads { thread.end() }
     awaitStores(threads, by: began + settings.drainTime.stores)
     ends?.stop()
-    leave(Unshared(consumer), by: began + settings.drainTime.leave)
+    leave(Unshared(consumer), by: began + settings.drainTime.leave, say)
     if let failure { throw failure }
   }
 
@@ -101,17 +101,10 @@ public final class InstanceRunner: Sendable {
     }
   }
 
-  /// Leaves the group. librdkafka gives its last request 5 s, and waits for the answers to others, too: where Kafka does not
-  /// answer, the group finds out by itself that this member is gone.
-  private func leave(_ consumer: Unshared<Consumer>, by end: Milliseconds) {
-    let leaving = Worker(name: "leave") { consumer.value.close() }
-    if !leaving.join(within: Double(max(0, end - Clock.milliseconds())) / 1000) { say(.warning, "Kafka does not answer: ended without leaving the group") }
-  }
-
   /// A store whose PostgreSQL does not answer is left behind, to end with the process: whatever it was doing is either in
   /// PostgreSQL or not, and the next owner reads which.
   private func awaitStores(_ threads: [WorkerThreads], by end: Milliseconds) {
-    let isLate = threads.count { !$0.store.join(within: Double(max(0, end - Clock.milliseconds())) / 1000) } > 0
+    let isLate = threads.count { !$0.store.join(by: end) } > 0
     if isLate { say(.warning, "PostgreSQL does not answer: ended without telling it which partitions were given back") }
   }
 
@@ -214,6 +207,13 @@ public final class InstanceRunner: Sendable {
     for line in journal.openingReport { say(.warning, "journal: \(line)") }
     return journal
   }
+}
+
+/// Leaves the group. librdkafka gives its last request 5 s, and waits for the answers to others, too: where Kafka does not
+/// answer, the group finds out by itself that this member is gone.
+func leave(_ consumer: Unshared<Consumer>, by end: Milliseconds, _ say: (Severity, String) -> Void) {
+  let leaving = Worker(name: "leave") { consumer.value.close() }
+  if !leaving.join(by: end) { say(.warning, "Kafka does not answer: ended without leaving the group") }
 }
 
 /// Hands a value over to the one thread that will use it.

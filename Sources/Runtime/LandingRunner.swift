@@ -53,11 +53,14 @@ public final class LandingRunner: Sendable {
         settings: settings, store: store, metadata: consumer.metadata, inbox: toLander, poller: toPoller, goal: goal, say: say,
         publish: { status in self.shared.withLock { $0 = status } }))
     let thread = Worker(name: "lander") { lander.value.run() }
-    var poll = LandingPoll(consumer: consumer, lander: toLander, commands: toPoller, mostWaiting: Self.mostWaiting, say: say)
+    var poll = LandingPoll(consumer: consumer, lander: toLander, commands: toPoller, mostWaiting: Self.mostWaiting, drainTime: settings.drainTime, say: say)
     let failure = poll.run { shouldDrain.load(ordering: .relaxed) }
+    let began = poll.drainBegan ?? Clock.milliseconds()
     toLander.close()
-    thread.join()
-    consumer.close()
+    if !thread.join(by: began + settings.drainTime.stores) {
+      say(.warning, "PostgreSQL does not answer: ended without landing the last batch; it will be read again")
+    }
+    leave(Unshared(consumer), by: began + settings.drainTime.leave, say)
     if let failure { throw failure }
   }
 
@@ -109,27 +112,29 @@ struct LandingPoll {
   private var assignments = 0
   private var isAnswerDue = false
   private var isRevocationDue = false
-  private static let longestDrain: Milliseconds = 60_000
+  private let drainTime: DrainTime
+  /// When a drain was told to begin; nil: it was not, or all had been caught up before.
+  private(set) var drainBegan: Milliseconds?
 
   init(
-    consumer: Consumer, lander: Mailbox<LandingMessage>, commands: Mailbox<LandingCommand>, mostWaiting: Int,
+    consumer: Consumer, lander: Mailbox<LandingMessage>, commands: Mailbox<LandingCommand>, mostWaiting: Int, drainTime: DrainTime,
     say: @escaping @Sendable (Severity, String) -> Void
   ) {
     self.consumer = consumer
     self.lander = lander
     self.commands = commands
     self.mostWaiting = mostWaiting
+    self.drainTime = drainTime
     self.say = say
   }
 
   mutating func run(shouldDrain: () -> Bool) -> RunError? {
-    var drainBy: Milliseconds?
     while !isOver {
-      if drainBy == nil, shouldDrain() {
-        drainBy = Clock.milliseconds() + Self.longestDrain
+      if drainBegan == nil, shouldDrain() {
+        drainBegan = Clock.milliseconds()
         lander.post(.drain)
       }
-      if let drainBy, Clock.milliseconds() > drainBy {
+      if isDrainLate {
         say(.warning, "the drain took too long: what is not landed will be read again")
         break
       }
@@ -146,13 +151,15 @@ struct LandingPoll {
       carryOut()
       // PostgreSQL is slower than Kafka: librdkafka holds what it has fetched, and is polled once a minute.
       let patience = Clock.milliseconds() + 60_000
-      while lander.depth > mostWaiting, !isOver, Clock.milliseconds() < patience {
+      while lander.depth > mostWaiting, !isOver, !isDrainLate, Clock.milliseconds() < patience {
         lander.awaitRoom(depth: mostWaiting, waiting: 0.05)
         carryOut()
       }
     }
     return failure
   }
+
+  private var isDrainLate: Bool { drainBegan.map { Clock.milliseconds() > $0 + drainTime.workers } ?? false }
 
   private mutating func carryOut() {
     for command in commands.takeAll(waiting: 0) ?? [] {

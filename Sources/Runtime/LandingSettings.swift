@@ -20,6 +20,8 @@ public struct LandingSettings: Sendable {
   /// Rows, and bytes of rows and refused payloads, that one transaction lands at least when there are as many.
   public var batchRows = 20_000
   public var batchBytes = 16 << 20
+  /// How long a drain may take.
+  public var drainTime = DrainTime()
   /// How long to wait for PostgreSQL at the beginning.
   public var patience: Milliseconds = 30_000
 

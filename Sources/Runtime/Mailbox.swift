@@ -1,3 +1,4 @@
+import Engine
 import Foundation
 
 /// A queue between threads. Many may post; one takes.
@@ -80,4 +81,7 @@ final class Worker: @unchecked Sendable {
       return isDone
     }
   }
+
+  /// Waits until `end` of `Clock.milliseconds()`; whether it has ended.
+  func join(by end: Milliseconds) -> Bool { join(within: Double(max(0, end - Clock.milliseconds())) / 1000) }
 }

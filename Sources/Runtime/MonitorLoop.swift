@@ -46,7 +46,7 @@ public final class MonitorLoop: Sendable {
     public static func stop(_ running: [Running], waiting seconds: Double = 2) {
       for one in running { one.loop.end.close() }
       let end = Clock.milliseconds() + Milliseconds(seconds * 1000)
-      for one in running { _ = one.worker.join(within: Double(max(0, end - Clock.milliseconds())) / 1000) }
+      for one in running { _ = one.worker.join(by: end) }
     }
   }
 

@@ -1,4 +1,5 @@
 import Foundation
+import Glibc
 import LocalServers
 import Testing
 import Workload
@@ -56,6 +57,37 @@ import Workload
         SELECT count(*) FROM (SELECT from_offset, lag(to_offset, 1, 0::bigint) OVER (PARTITION BY topic, partition ORDER BY from_offset) AS before
           FROM tidemark.landing_ledger) l WHERE from_offset <> before
         """) == [["0"]])
+  }
+
+  /// SIGTERM while a server gives no answer: the end comes in time, and what was not landed is landed by the next one, once.
+  @Test(arguments: ["postgres", "kafka"])
+  func aLandingEndsInTimeWhoeverIsSilent(silent: String) throws {
+    let world = try World("land_silent_\(silent)", partitions: 4)
+    let topology = Repository.topology("product-events")
+    try world.tidemark("migrate", "--topology", topology)
+    let instance = try TidemarkProcess(
+      ["land", "--topology", topology, "--instance", "a", "--flush-interval", "100ms", "--kafka-set", "session.timeout.ms=6000"], world: world, name: "a")
+    let generate = try TidemarkProcess(
+      ["generate", "--topic", "product.events", "--topology", topology, "--events", "20000", "--users", "500", "--rate", "4000", "--payload-bytes", "0"],
+      world: world)
+    #expect(awaitTrue { landed(world) > 2000 }, "\(instance.messages)")
+    // Kafka falls silent after the last event: the generator needs it, too.
+    if silent == "kafka" { #expect(generate.wait().code == 0 && awaitTrue { landed(world) == 20_000 }) }
+    let sessions = try world.rows("SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND application_name LIKE 'tidemark %'")
+    let stopped = silent == "kafka" ? [try #require(world.broker).process.processIdentifier] : sessions.compactMap { $0[0].flatMap(pid_t.init) }
+    #expect(!stopped.isEmpty)
+    for process in stopped { kill(process, SIGSTOP) }
+    defer { for process in stopped { kill(process, SIGCONT) } }
+    let begin = Date()
+    instance.send(SIGTERM)
+    let ended = instance.wait()
+    #expect(ended.code == 0, "\(ended.messages)")
+    #expect(Date().timeIntervalSince(begin) < 10.5, "\(ended.messages)")
+    for process in stopped { kill(process, SIGCONT) }
+    #expect(generate.wait().code == 0)
+    try world.tidemark("land", "--topology", topology, "--until-caught-up", "--kafka-set", "session.timeout.ms=6000")
+    let counts = try world.rows("SELECT count(*), count(DISTINCT (topic, partition, \"offset\")), (SELECT sum(next_offset) FROM tidemark.landing) FROM raw.events")
+    #expect(counts == [["20000", "20000", "20000"]])
   }
 
   private func landed(_ world: World) -> Int {
