@@ -27,6 +27,7 @@ extension Access {
       PRIMARY KEY (table_name, tier)
     )
     """,
+    "ALTER TABLE tidemark.access_rule ADD COLUMN IF NOT EXISTS scope text",
     // A table and everything that inherits from it: partitions named directly are guarded by nothing of their parent's.
     """
     CREATE OR REPLACE FUNCTION tidemark.with_partitions(root regclass) RETURNS SETOF regclass LANGUAGE sql STABLE
@@ -98,10 +99,11 @@ extension Access {
   /// Row-level security on the table and its partitions, just the policies wanted, and no other privileges.
   private static func guarding(_ table: String, _ rules: [AccessRule]) -> [String] {
     let name = SQL.literal("analytics.\(SQL.identifier(table))")
-    let wanted = (["tidemark_writer", "tidemark_batch"] + rules.map(\.policyRole)).map(SQL.literal).joined(separator: ", ")
+    let scopes = Dictionary(grouping: rules.filter { $0.scope != nil }, by: \.scopeName).sorted { $0.key < $1.key }
+    let wanted = (["tidemark_writer", "tidemark_batch"] + rules.map(\.policyRole) + scopes.map(\.key)).map(SQL.literal).joined(separator: ", ")
     var result = [
       """
-      DO $$ DECLARE part regclass; v_policy name; BEGIN
+      DO $$ DECLARE part regclass; v_policy name; v_column name; BEGIN
         FOR part IN SELECT tidemark.with_partitions(\(name)) LOOP
           IF EXISTS (SELECT FROM pg_class WHERE oid = part AND NOT (relrowsecurity AND relforcerowsecurity)) THEN
             EXECUTE format('ALTER TABLE %s ENABLE ROW LEVEL SECURITY', part);
@@ -111,29 +113,67 @@ extension Access {
             EXECUTE format('DROP POLICY %I ON %s', v_policy, part);
           END LOOP;
           PERFORM tidemark.revoke_from_others(part);
+          FOR v_column IN SELECT a.attname FROM pg_attribute a WHERE a.attrelid = part AND \(isMeasured) LOOP
+            EXECUTE format('ALTER TABLE %s ALTER COLUMN %I SET STATISTICS 0', part, v_column);
+          END LOOP;
         END LOOP;
       END $$
       """
     ]
-    for worker in ["tidemark_writer", "tidemark_batch"] { result.append(policy(name, worker, command: "ALL", letter: "*", "true", check: "true")) }
-    for rule in rules { result.append(policy(name, rule.policyRole, command: "SELECT", letter: "r", rule.condition, check: nil)) }
+    for worker in ["tidemark_writer", "tidemark_batch"] {
+      result.append(policy(name, worker, to: [worker], command: "ALL", letter: "*", "true", check: "true"))
+    }
+    // Before what it restricts: no moment without it.
+    for (scope, rules) in scopes {
+      result.append(
+        policy(name, scope, to: rules.map(\.policyRole), isRestrictive: true, command: "SELECT", letter: "r", rules[0].scope ?? "false", check: nil))
+    }
+    for rule in rules {
+      result.append(policy(name, rule.policyRole, to: [rule.policyRole], command: "SELECT", letter: "r", rule.condition, check: nil))
+    }
     if let column = rules.lazy.compactMap(\.departmentColumn).first { result.append(index(name, column)) }
     return result
   }
 
+  /// SQL: whether `a` of pg_attribute is a measure (or `updated_at`) of which statistics are kept. Their comparisons are
+  /// leakproof, so EXPLAIN's estimates would give away, value by value, what rows of others hold.
+  static let isMeasured = """
+    a.attnum > 0 AND NOT a.attisdropped AND a.attname <> 'window_start' AND a.atttypid <> 'text'::regtype AND a.attstattarget IS DISTINCT FROM 0
+    """
+
+  /// Statistics from before they were no longer kept; only a superuser can remove them. Run as the login that migrates.
+  static let forgetting = """
+    DO $$ BEGIN
+      IF (SELECT r.rolsuper FROM pg_roles r WHERE r.rolname = current_user) THEN
+        DELETE FROM pg_statistic s USING pg_attribute a, tidemark.aggregate g
+         WHERE a.attrelid = s.starelid AND a.attnum = s.staattnum AND a.attstattarget = 0
+           AND s.starelid IN (SELECT tidemark.with_partitions(to_regclass(format('analytics.%I', g.table_name))));
+      END IF;
+    END $$
+    """
+
   /// Asked before it is done: a policy is made under the table's exclusive lock.
-  private static func policy(_ table: String, _ role: String, command: String, letter: String, _ condition: String, check: String?) -> String {
+  private static func policy(
+    _ table: String, _ name: String, to roles: [String], isRestrictive: Bool = false, command: String, letter: String, _ condition: String,
+    check: String?
+  ) -> String {
     let checked = check.map { " WITH CHECK (\($0))" } ?? ""
-    let body = SQL.literal("CREATE POLICY %I ON %s FOR \(command) TO %I USING (\(condition.replacing("%", with: "%%")))\(checked)")
+    let grantees = roles.map(SQL.identifier).joined(separator: ", ")
+    let body = SQL.literal(
+      "CREATE POLICY %I ON %s\(isRestrictive ? " AS RESTRICTIVE" : "") FOR \(command) TO \(grantees) "
+        + "USING (\(condition.replacing("%", with: "%%")))\(checked)")
     return """
       DO $$ DECLARE part regclass; BEGIN
         FOR part IN SELECT tidemark.with_partitions(\(table)) LOOP
           IF NOT EXISTS (
-            SELECT FROM pg_policy WHERE polrelid = part AND polname = '\(role)' AND polcmd = '\(letter)' AND polpermissive
-               AND polroles = ARRAY['"\(role)"'::regrole::oid] AND pg_get_expr(polqual, polrelid) = \(SQL.literal(condition))
+            SELECT FROM pg_policy WHERE polrelid = part AND polname = '\(name)' AND polcmd = '\(letter)' AND polpermissive = \(!isRestrictive)
+               AND (SELECT array_agg(o ORDER BY o) FROM unnest(polroles) o)
+                   = (SELECT array_agg(r.oid ORDER BY r.oid) FROM pg_roles r
+                       WHERE r.rolname = ANY (ARRAY[\(roles.map(SQL.literal).joined(separator: ", "))]))
+               AND pg_get_expr(polqual, polrelid) = \(SQL.literal(condition))
                AND pg_get_expr(polwithcheck, polrelid) IS NOT DISTINCT FROM \(check.map(SQL.literal) ?? "NULL")) THEN
-            EXECUTE format('DROP POLICY IF EXISTS %I ON %s', '\(role)', part);
-            EXECUTE format(\(body), '\(role)', part, '\(role)');
+            EXECUTE format('DROP POLICY IF EXISTS %I ON %s', '\(name)', part);
+            EXECUTE format(\(body), '\(name)', part);
           END IF;
         END LOOP;
       END $$
@@ -188,9 +228,9 @@ extension Access {
   private static func record(_ rule: AccessRule) -> String {
     func text(_ value: String?) -> String { value.map(SQL.literal) ?? "NULL" }
     return """
-      INSERT INTO tidemark.access_rule (table_name, tier, relation, rows, department_column, columns, policy_role, condition, view)
+      INSERT INTO tidemark.access_rule (table_name, tier, relation, rows, department_column, columns, policy_role, condition, view, scope)
       VALUES (\(text(rule.table)), \(text(rule.tier)), \(text(rule.relation)), '\(rule.rowsWord)', \(text(rule.departmentColumn)),
-        ARRAY[\(rule.columns.map(SQL.literal).joined(separator: ", "))], \(text(rule.policyRole)), \(text(rule.condition)), \(text(rule.view)))
+        ARRAY[\(rule.columns.map(SQL.literal).joined(separator: ", "))], \(text(rule.policyRole)), \(text(rule.condition)), \(text(rule.view)), \(text(rule.scope)))
       """
   }
 

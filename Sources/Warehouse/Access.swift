@@ -6,7 +6,7 @@
 /// forced on the table, so that the view's owner is held by the tier's policy. Two things must both be true for a row to be
 /// seen: the login is in the tier's role, and `access.member` names the person in this database.
 ///
-/// A policy asks `access.holds(tier)` or `access.departments(tier)`, once a query. They go by `access.person()`: the login
+/// A policy asks `access.holds(tier)`, `access.departments(tier)` or `access.scope(tier)`, once a query. They go by `access.person()`: the login
 /// that opened the session, which nobody but a superuser can change; for a gateway, the person whose token the running
 /// transaction has shown. No setting is read anywhere.
 ///
@@ -43,7 +43,7 @@ public enum Access {
   ]
 
   /// What every tier may call.
-  static let tierFunctions = ["access.holds(text)", "access.departments(text)", "access.whoami()"]
+  static let tierFunctions = ["access.holds(text)", "access.departments(text)", "access.scope(text)", "access.whoami()"]
 
   /// Every function of the schema fixes its search path; temporary objects come last.
   static let definer = "SECURITY DEFINER SET search_path = pg_catalog, pg_temp"

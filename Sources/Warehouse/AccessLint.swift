@@ -47,7 +47,7 @@ struct AccessLint {
 
   /// Rules in the database that are not the topology's: somebody changed them, or migrate was not run.
   private func rules(_ topologies: [Topology]) throws(PostgresError) -> [AccessFinding] {
-    let known = try connection.query("SELECT table_name, tier, relation, condition, view, columns::text FROM tidemark.access_rule")
+    let known = try connection.query("SELECT table_name, tier, relation, condition, view, columns::text, scope FROM tidemark.access_rule")
     var findings: [AccessFinding] = []
     for topology in topologies {
       let wanted = AccessRule.all(of: topology)
@@ -55,7 +55,9 @@ struct AccessLint {
       for rule in wanted {
         let found = known.first { $0[0] == rule.table && $0[1] == rule.tier }
         let columns = "{\(rule.columns.joined(separator: ","))}"
-        if found == nil || found?[2] != rule.relation || found?[3] != rule.condition || found?[4] != rule.view || found?[5] != columns {
+        if found == nil || found?[2] != rule.relation || found?[3] != rule.condition || found?[4] != rule.view || found?[5] != columns
+          || found?[6] != rule.scope
+        {
           findings.append(
             AccessFinding(.leak, "rule", "\(rule.table) for \(rule.tier)", "is another one in \(topology.file): run `tidemark migrate`"))
         }
@@ -119,7 +121,7 @@ struct AccessLint {
   /// Policies that are not just those of the rules, besides those of roles by which Tidemark works. Conditions compare as
   /// PostgreSQL prints them: the wanted one is put on a temporary table of the same columns for that.
   private func policies() throws(PostgresError) -> [AccessFinding] {
-    let wanted = try connection.query("SELECT table_name, policy_role, condition FROM tidemark.access_rule")
+    let wanted = try connection.query("SELECT table_name, policy_role, condition, scope FROM tidemark.access_rule")
     let found = try connection.query(
       """
       SELECT c.oid::regclass, p.polname, p.polcmd, p.polpermissive, pg_get_expr(p.polqual, p.polrelid), root.relname, root.oid::regclass,
@@ -152,10 +154,10 @@ struct AccessLint {
           AccessFinding(.leak, "policy", "\(name) on \(table)", "is not of the topology; it shows rows to \(roles): run `tidemark migrate`"))
       }
     }
-    return findings
+    return try findings + scopes(wanted, found) + statistics()
   }
 
-  private func canonical(_ condition: String, on table: String) throws(PostgresError) -> String? {
+  func canonical(_ condition: String, on table: String) throws(PostgresError) -> String? {
     try rolledBack { () throws(PostgresError) in
       try connection.script("CREATE TEMPORARY TABLE tidemark_lint (LIKE \(table)); CREATE POLICY p ON pg_temp.tidemark_lint USING (\(condition))")
       return try connection.query("SELECT pg_get_expr(polqual, polrelid) FROM pg_policy WHERE polrelid = 'pg_temp.tidemark_lint'::regclass")[0][0]

@@ -18,6 +18,7 @@ extension AccessVerification {
       try byCopy(subject)
       try byDefinitions(subject)
       try byStatistics(subject)
+      try bySideChannels(subject)
       // A fresh session: what the attacks left in this one ends with it.
       subject.connection = try open(subject.login)
     }
@@ -40,7 +41,7 @@ extension AccessVerification {
   }
 
   /// Values of departments that a subject must not learn by way of a relation.
-  private func foreign(_ target: (relation: String, column: String, own: [String])) -> String {
+  func foreign(_ target: (relation: String, column: String, own: [String])) -> String {
     "\(target.column) <> ALL (ARRAY[\(target.own.map(SQL.literal).joined(separator: ", "))]::text[])"
   }
 
@@ -160,12 +161,21 @@ extension AccessVerification {
         "CREATE TEMPORARY TABLE seen (value text)",
         "CREATE FUNCTION pg_temp.keep(text) RETURNS boolean LANGUAGE plpgsql COST 0.0000001 AS 'BEGIN INSERT INTO pg_temp.seen VALUES ($1); RETURN true; END'",
         "CREATE FUNCTION pg_temp.keep2(text, text) RETURNS boolean LANGUAGE plpgsql COST 0.0000001 AS 'BEGIN INSERT INTO pg_temp.seen VALUES ($1); RETURN true; END'",
-        "CREATE OPERATOR pg_temp.<<>> (LEFTARG = text, RIGHTARG = text, FUNCTION = pg_temp.keep2)",
+        // With estimators of its own, the planner asks it of the values in the statistics.
+        """
+        CREATE OPERATOR pg_temp.<<>> (LEFTARG = text, RIGHTARG = text, FUNCTION = pg_temp.keep2, RESTRICT = eqsel, JOIN = eqjoinsel)
+        """,
+        "CREATE OPERATOR pg_temp.<<< (LEFTARG = text, RIGHTARG = text, FUNCTION = pg_temp.keep2, RESTRICT = scalarltsel, JOIN = scalarltjoinsel)",
+        "CREATE DOMAIN pg_temp.kept AS text CHECK (pg_temp.keep(VALUE))",
       ], subject)
     for (relation, column, own) in targets {
       try perform(
         [
           "SELECT count(*) FROM \(relation) WHERE pg_temp.keep(\(column))", "SELECT count(*) FROM \(relation) WHERE \(column) OPERATOR(pg_temp.<<>>) 'x'",
+          "EXPLAIN SELECT count(*) FROM \(relation) WHERE \(column) OPERATOR(pg_temp.<<>>) 'x' AND \(column) OPERATOR(pg_temp.<<<) 'x'",
+          "EXPLAIN SELECT count(*) FROM \(relation) a JOIN \(relation) b ON a.\(column) OPERATOR(pg_temp.<<>>) b.\(column)",
+          "SELECT count(*) FROM \(relation) WHERE \(column)::pg_temp.kept IS NOT NULL",
+          "SELECT count(*) FROM \(relation) WHERE CASE WHEN \(column) = 'x' THEN true ELSE pg_temp.keep(\(column)) END",
           "SELECT count(*) FROM \(relation) GROUP BY \(column) HAVING pg_temp.keep(\(column))",
           "SELECT count(*) FROM \(relation) a JOIN \(relation) b ON pg_temp.keep(b.\(column)) WHERE a.window_start = b.window_start",
           "SELECT \(column) FROM \(relation) ORDER BY pg_temp.keep(\(column)) LIMIT 1",
@@ -217,7 +227,11 @@ extension AccessVerification {
       "SELECT lo_import('/etc/passwd')", "SELECT lo_export(0, '/tmp/tidemark-verify')", "SELECT pg_read_file('PG_VERSION')", "SELECT pg_ls_dir('.')",
       "COPY pg_class TO '/tmp/tidemark-verify'", "COPY pg_class TO PROGRAM 'cat > /dev/null'", "CREATE EXTENSION dblink",
       "CREATE EXTENSION file_fdw", "SELECT pg_reload_conf()", "ALTER SYSTEM SET work_mem = '1MB'", "SELECT * FROM pg_authid",
-      "SELECT * FROM pg_statistic", "SELECT * FROM pg_hba_file_rules",
+      "SELECT * FROM pg_statistic", "SELECT * FROM pg_statistic_ext_data", "SELECT * FROM pg_hba_file_rules",
+      "SELECT * FROM pg_subscription", "SELECT pg_create_physical_replication_slot('mine')", "SELECT pg_create_logical_replication_slot('mine', 'pgoutput')",
+      "CREATE FUNCTION pg_temp.tight(text) RETURNS boolean LANGUAGE sql LEAKPROOF AS 'SELECT true'", "CREATE FOREIGN DATA WRAPPER mine",
+      "ALTER DATABASE \(SQL.identifier(admin.database)) SET search_path = pg_temp", "CREATE LANGUAGE c", "LOAD 'auto_explain'",
+      "SET log_statement = 'all'", "SET allow_system_table_mods = on", "SET session_preload_libraries = 'x'",
       "SELECT pg_terminate_backend(\(admin.backend))",
     ]
     record("files, programs, extensions, server settings", subject, try refused(files, subject))
@@ -244,7 +258,8 @@ extension AccessVerification {
 
   private func byCopy(_ subject: Subject) throws(PostgresError) {
     for (relation, column, own) in partial(subject) {
-      for statement in ["COPY (SELECT \(column) FROM \(relation)) TO STDOUT", "COPY (SELECT DISTINCT \(column) FROM \(relation)) TO STDOUT"] {
+      let table = "COPY \(relation) (\(column)) TO STDOUT"  // refused where the relation is a view
+      for statement in [table, "COPY (SELECT \(column) FROM \(relation)) TO STDOUT", "COPY (SELECT DISTINCT \(column) FROM \(relation)) TO STDOUT"] {
         let lines: String
         do throws(PostgresError) { lines = try subject.connection.copyOut(statement) } catch {
           guard error.consequence == .refused else { throw error }
@@ -268,14 +283,16 @@ extension AccessVerification {
       "SELECT access.enroll_gateway(session_user::text, '{ceo}')", "SELECT access.assume('x')",
       "ALTER DEFAULT PRIVILEGES FOR ROLE tidemark_owner GRANT SELECT ON TABLES TO PUBLIC",
     ]
-    for rule in rules where statements.count < 80 {
+    for rule in rules where statements.count < 120 {
       let table = "analytics.\(SQL.identifier(rule.table))"
       statements += [
         "ALTER TABLE \(table) DISABLE ROW LEVEL SECURITY", "CREATE POLICY mine ON \(table) USING (true)", "DROP POLICY \(SQL.identifier(rule.tier)) ON \(table)",
         "CREATE TRIGGER mine AFTER INSERT ON \(table) EXECUTE FUNCTION suppress_redundant_updates_trigger()",
         "CREATE INDEX ON \(table) (window_start)", "CREATE TEMPORARY TABLE probe (w timestamptz REFERENCES \(table))",
         "CREATE STATISTICS ON window_start, updated_at FROM \(table)",
-        "CREATE TABLE mine (LIKE \(table))", "CREATE RULE mine AS ON INSERT TO \(table) DO ALSO NOTHING",
+        "CREATE TABLE mine (LIKE \(table))", "CREATE TEMPORARY TABLE probe () INHERITS (\(table))", "SELECT * FROM \(table) FOR KEY SHARE",
+        "CREATE PUBLICATION mine FOR TABLE \(table)",
+        "COMMENT ON TABLE \(table) IS 'mine'", "CLUSTER \(table)", "REINDEX TABLE \(table)", "CREATE RULE mine AS ON INSERT TO \(table) DO ALSO NOTHING",
       ]
     }
     record("CREATE, ALTER, DROP, foreign keys, functions of access", subject, try refused(statements, subject))

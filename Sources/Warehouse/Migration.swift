@@ -48,7 +48,7 @@ public enum Migration {
   private static func access(_ topologies: [Topology]) -> [String] {
     ["SET LOCAL ROLE tidemark_owner"] + Access.books + Access.tables + Access.identity + Access.people + Access.tokens
       + Access.execution(tiers(topologies)) + ["SET LOCAL ROLE tidemark_owner"] + topologies.flatMap { Access.statements(of: $0) }
-      + Access.tidying + ["RESET ROLE"] + Access.farewell
+      + Access.tidying + ["RESET ROLE", Access.forgetting] + Access.farewell
   }
 
   /// Runs the migration in one transaction: all of it or nothing. Safe to repeat, and while instances run.

@@ -163,7 +163,8 @@ extension AccessTests {
       let topology = try Topology.parse(yaml: AccessFixture.yaml, file: "access.yaml")
       let sql = Migration.statements([topology]).joined(separator: ";\n")
       for words in [
-        "CREATE ROLE \"department_head\" NOLOGIN", "CREATE POLICY %I ON %s FOR SELECT TO %I USING ((department = ANY (( SELECT access.departments(''department_head''::text)",
+        "CREATE ROLE \"department_head\" NOLOGIN", "CREATE POLICY %I ON %s AS RESTRICTIVE FOR SELECT TO \"ceo\", \"department_head\" USING",
+        "CREATE POLICY %I ON %s FOR SELECT TO \"department_head\" USING ((department = ANY (( SELECT access.departments(''department_head''::text)",
         "CREATE OR REPLACE VIEW analytics.\"daily_metrics_board\" WITH (security_barrier)", "DROP POLICY %I ON %s", "DROP VIEW %s", "FORCE ROW LEVEL SECURITY",
         "GRANT SELECT ON analytics.\"daily_metrics_manager\" TO \"manager\"",
       ] { #expect(sql.contains(words), "\(words)") }
