@@ -189,10 +189,22 @@ struct Comparison {
 
   private mutating func classify(_ writer: inout DifferenceWriter) throws(PostgresError) {
     let keys = (0..<keyCount).map { "d.k\($0)" }
+    let count = aggregate.measures.firstIndex { $0.kind == .count }
     let keyArray = "ARRAY[\(keys.joined(separator: ", "))]::text[]"
+    try connection.script(unlanded)
     let overflow = keyCount == 0 ? "false" : "EXISTS (SELECT FROM \(aggregate.streamTable) o WHERE o.window_start = d.window_start AND "
       + keyColumns.map { "o.\($0) = '\(overflowKey)'" }.joined(separator: " AND ") + ")"
     let common = Self.common(aggregate)
+    // Whoever does not count events knows only that there was an increment.
+    let rejectedEvents = count.map { at in
+      let name = SQL.literal(aggregate.measures[at].column)
+      return "sum((SELECT sum(split_part(i, ' += ', 2)::bigint) FROM unnest(j.increments) i WHERE split_part(i, ' += ', 1) = \(name)))::bigint"
+    } ?? "CASE WHEN count(*) > 0 THEN 9223372036854775807 END"
+    // What one group lacks another has: the window's events are neither more nor less.
+    let balanced = count.map { at in
+      " AND d.window_start IN (SELECT b.window_start FROM pg_temp.tm_difference b LEFT JOIN pg_temp.tm_fact g USING (id) GROUP BY 1 "
+        + "HAVING sum(COALESCE(b.s\(at)::bigint, 0) - COALESCE(CASE WHEN g.n_streamed > 0 THEN g.p\(at)::bigint END, 0)) = 0)"
+    } ?? ""
     // Fixed columns first, then the key, the measures and the classes.
     let columns =
       [
@@ -207,14 +219,15 @@ struct Comparison {
           WHERE m.earliest < \(aggregate.windowEnd(of: "d.window_start")) AND m.latest >= d.window_start)
         """,
         """
-        EXISTS (SELECT FROM tidemark.rejected_row j WHERE j.topology = \(common.topology) AND j.aggregate = \(common.table)
-                 AND j.window_start = d.window_start AND j.key = \(keyArray))
-        """, overflow,
+        COALESCE((SELECT \(rejectedEvents) FROM tidemark.rejected_row j WHERE j.topology = \(common.topology) AND j.aggregate = \(common.table)
+                   AND j.window_start = d.window_start AND j.key = \(keyArray)), 0)
+        """, overflow + balanced,
         """
         (SELECT string_agg(m.topic || '/' || m.partition || '@' || m."offset", ' ') FROM (
            SELECT * FROM pg_temp.tm_missing m WHERE m.earliest < \(aggregate.windowEnd(of: "d.window_start")) AND m.latest >= d.window_start
             ORDER BY topic, partition, "offset" LIMIT 20) m)
         """, "COALESCE(f.n_covered, 0)", "COALESCE(f.n_own, 0)", "d.repaired_at IS NOT NULL",
+        "COALESCE((SELECT u.events FROM pg_temp.tm_unlanded_window u WHERE u.window_start = d.window_start), 0)",
       ] + keys
       + aggregate.measures.enumerated().flatMap {
         ["d.s\($0)", "d.b\($0)", "f.p\($0)", "f.c\($0)", "f.q\($0)", "f.r\($0)", "d.repaired_to->>\(SQL.literal($1.column))"]
@@ -246,9 +259,9 @@ struct Comparison {
   /// Facts that are the same for every row.
   private func sharedFacts() throws(PostgresError) -> DifferenceFacts {
     var facts = DifferenceFacts()
-    facts.landingBehind = snapshot.landingBehind
     facts.isDefinitionChanged = isDefinitionChanged
     facts.countMeasure = aggregate.measures.firstIndex { $0.kind == .count }
+    facts.boundMeasure = aggregate.measures.firstIndex { $0.kind == .present || $0.kind == .distinct }
     if case .within(let thousandths) = aggregate.tolerance { facts.tolerance = thousandths }
     let rows = try connection.execute(
       """
@@ -263,7 +276,7 @@ struct Comparison {
 
   /// Judges one row, counts and stores it. - Returns: its id where the batch's row may replace it.
   private mutating func judge(_ rows: Rows, _ row: Int, _ shared: DifferenceFacts, _ writer: inout DifferenceWriter) throws(PostgresError) -> Int64? {
-    var column = 17
+    var column = 18
     func next() -> Int {
       defer { column += 1 }
       return column
@@ -277,10 +290,12 @@ struct Comparison {
     facts.inGaps = rows.integer(row, 7)!
     facts.lateCounted = rows.integer(row, 9)!
     facts.goneFromRaw = rows.integer(row, 10)!
-    facts.isRejected = rows.boolean(row, 11)!
+    facts.rejected = rows.integer(row, 11)!
     facts.isOverflowWindow = rows.boolean(row, 12)!
+    facts.isOverflowRow = !key.isEmpty && key.allSatisfy { $0 == overflowKey }
     let hasCovered = rows.integer(row, 14)! > 0, hasOwn = rows.integer(row, 15)! > 0
     facts.isRepaired = rows.boolean(row, 16)!
+    facts.landingBehind = rows.integer(row, 17)!
     for _ in aggregate.measures {
       facts.stream.append(rows.text(row, next()))
       facts.batch.append(rows.text(row, next()))

@@ -12,6 +12,7 @@ import Warehouse
 ///     tm_repeat     topic, partition, offset, in_view, in_stream                 copies of an id after the first
 ///     tm_foreign    topic, partition, offset, event_time                         raw rows that the landing did not write
 ///     tm_missing    topic, partition, offset, earliest, latest                   landed offsets without a raw row
+///     tm_unlanded   earliest, latest, events                                     what the stream has counted and the landing has not
 struct Snapshot {
   let topology: Topology
   let connection: Connection
@@ -23,8 +24,6 @@ struct Snapshot {
   private(set) var landingThrough: Int64?
   /// Both sides stand at the same offsets in every partition: then windows that are still open can be compared too.
   private(set) var standsEqual = false
-  /// Offsets that the stream has and the landing has not.
-  private(set) var landingBehind: Int64 = 0
   /// Events before this are not kept any more; nil: all are.
   private(set) var droppedBefore: Int64?
   private(set) var partitions: [(id: PartitionID, streamNext: Int64?, landingNext: Int64?)] = []
@@ -45,7 +44,8 @@ struct Snapshot {
   private mutating func readPositions() throws(PostgresError) {
     try connection.script(
       """
-      DROP TABLE IF EXISTS pg_temp.tm_position, pg_temp.tm_refused, pg_temp.tm_view, pg_temp.tm_repeat, pg_temp.tm_foreign, pg_temp.tm_missing;
+      DROP TABLE IF EXISTS pg_temp.tm_position, pg_temp.tm_refused, pg_temp.tm_view, pg_temp.tm_repeat, pg_temp.tm_foreign, pg_temp.tm_missing,
+        pg_temp.tm_unlanded;
       CREATE TEMPORARY TABLE tm_position (topic text COLLATE "C", partition integer, stream_next bigint, landing_next bigint,
         stream_first bigint, landing_first bigint, holes int8multirange NOT NULL DEFAULT '{}', gaps int8multirange NOT NULL DEFAULT '{}') ON COMMIT DROP;
       CREATE TEMPORARY TABLE tm_refused (topic text COLLATE "C", partition integer, "offset" bigint, reason text) ON COMMIT DROP;
@@ -80,14 +80,7 @@ struct Snapshot {
       (PartitionID(topic: rows.text($0, 0)!, partition: Int32(rows.integer($0, 1)!)), rows.integer($0, 2), rows.integer($0, 3))
     }
     standsEqual = !partitions.isEmpty && partitions.allSatisfy { $0.streamNext == $0.landingNext }
-    landingBehind = partitions.reduce(0) { $0 + max(0, ($1.streamNext ?? 0) - ($1.landingNext ?? 0)) }
-    // Nor has it what it was moved past by an operator, and what came before it began.
-    landingBehind += try connection.execute(
-      """
-      SELECT (SELECT COALESCE(sum(hole_count), 0)::bigint FROM tidemark.landing_ledger WHERE topology = $1 AND instance LIKE 'operator %')
-           + (SELECT COALESCE(sum(GREATEST(landing_first - stream_first, 0)), 0)::bigint FROM pg_temp.tm_position)
-      """, [name]
-    ).integer(0, 0)!
+    try fillUnlanded()
     let through = try connection.execute(
       """
       SELECT \(Self.through("tidemark.partition")), \(Self.through("tidemark.landing")),

@@ -53,16 +53,22 @@ public struct DifferenceFacts: Sendable, Equatable {
   public var lateOmitted: Bool = false
   /// Index of a measure that counts events; nil: none.
   public var countMeasure: Int?
+  /// Index of a measure that one event moves by one at most, such as distinct members, where none counts events; nil: none.
+  public var boundMeasure: Int?
   /// Landed events that are gone and may have belonged to this row.
   public var goneFromRaw: Int64 = 0
-  /// Offsets that the stream has and the landing has not.
+  /// Events that the stream has counted and the landing has not landed, and that may belong to this row's window.
   public var landingBehind: Int64 = 0
   /// Events that the landing refused and the stream did not.
   public var refusedByLanding: Int64 = 0
   /// Landed events in ranges of which the stream's ledger counts more as gap than is empty.
   public var inGaps: Int64 = 0
+  /// The window has a group `__overflow__`, and as many events in all as it should.
   public var isOverflowWindow = false
-  public var isRejected = false
+  /// This row is that group: it has what others lack.
+  public var isOverflowRow = false
+  /// Events of the increments of this row that PostgreSQL refused; `.max`: there are some, and nothing counts them.
+  public var rejected: Int64 = 0
   public var isDefinitionChanged = false
   /// A repair wrote the stream's row once: the predictions of it are what the repair wrote.
   public var isRepaired = false
@@ -93,7 +99,13 @@ public struct Verdict: Sendable, Equatable {
       self = verdict([.approximate], "within the stated tolerance", repairable: false)
     } else if !Self.equal(facts.predictedBatch, facts.batch) {
       let reason = "the view does not follow from the landed events: they were changed after it was refreshed"
-      self = verdict(found.contains(.viewStale) ? [.viewStale] : [.viewStale, .unexplained], reason, repairable: false)
+      if found.contains(.viewStale), !Self.equal(facts.predictedStream, facts.stream) {
+        // That the view is old says nothing of the stream's row.
+        let stream = Self.residual(facts, found, words)
+        self = verdict(stream.classes, "\(reason); \(stream.reason)", repairable: false)
+      } else {
+        self = verdict(found.contains(.viewStale) ? [.viewStale] : [.viewStale, .unexplained], reason, repairable: false)
+      }
     } else if facts.isRepaired, found.isEmpty, Self.equal(facts.predictedStream, facts.stream) {
       // The row is as the repair left it: it is the batch that has changed since.
       var changed = facts
@@ -137,22 +149,25 @@ public struct Verdict: Sendable, Equatable {
   private static func residual(_ facts: DifferenceFacts, _ found: [DifferenceClass], _ words: [String]) -> Verdict {
     let surplus = surplus(facts.predictedStream, facts)
     var sources: [(DifferenceClass, Int64, String)] = []
-    if surplus > 0 {
+    if let at = facts.countMeasure, facts.stream[at] == facts.predictedStream[at], facts.inStream {
+      // The right number of events, and other values: no event too many or too few explains that.
+    } else if surplus > 0 {
       sources = [
         (.missingOffsets, facts.goneFromRaw, "landed events are gone"), (.landingBehind, facts.landingBehind, "offsets are not landed yet"),
         (.quarantined, facts.refusedByLanding, "events were refused by the landing"),
+        (.overflow, facts.isOverflowWindow && facts.isOverflowRow ? .max : 0, "beyond the cardinality cap"),
       ]
     } else {
       let late = facts.lateOmitted ? max(0, facts.lateCounted - facts.counts[.late, default: 0]) : 0
       sources = [
         (.late, late, "late beyond what the quarantine keeps"), (.missingOffsets, facts.inGaps, "events lie where the ledger says gap"),
+        (.rejected, facts.rejected, "of increments that PostgreSQL refused"),
+        (.overflow, facts.isOverflowWindow && !facts.isOverflowRow ? .max : 0, "beyond the cardinality cap"),
       ]
     }
-    if facts.isRejected { sources.append((.rejected, .max, "PostgreSQL refused an increment")) }
-    if facts.isOverflowWindow { sources.append((.overflow, .max, "beyond the cardinality cap")) }
     for (kind, capacity, text) in sources where capacity >= max(1, abs(surplus)) {
       let number = capacity == .max ? "" : "\(abs(surplus)) "
-      let gone = surplus > 0 && kind != .rejected && kind != .overflow
+      let gone = surplus > 0 && kind != .overflow
       return Verdict(
         classes: DifferenceClass.allCases.filter { $0 == kind || found.contains($0) }, reason: (words + [number + text]).joined(separator: ", "),
         isRepairable: !gone && !found.contains(.rawForeign) && !found.contains(.viewStale))
@@ -170,7 +185,7 @@ public struct Verdict: Sendable, Equatable {
   /// By how many events the stream has more than predicted; by whether it has more where no measure counts them.
   private static func surplus(_ prediction: [String?], _ facts: DifferenceFacts) -> Int64 {
     if equal(facts.stream, prediction) { return 0 }
-    if let at = facts.countMeasure, facts.stream[at] != prediction[at] {
+    if let at = facts.countMeasure ?? facts.boundMeasure, facts.stream[at] != prediction[at] {
       return (Int64(facts.stream[at] ?? "0") ?? 0) - (Int64(prediction[at] ?? "0") ?? 0)
     }
     for (stream, predicted) in zip(facts.stream, prediction) where stream != predicted {

@@ -100,7 +100,7 @@ import Testing
     capped.isOverflowWindow = true
     #expect(Verdict(capped).classes == [.overflow])
     var rejected = facts(2, 3, predictedStream: 3, predictedBatch: 3)
-    rejected.isRejected = true
+    rejected.rejected = 1
     #expect(Verdict(rejected).classes == [.rejected])
     var gap = facts(2, 3, predictedStream: 3, predictedBatch: 3)
     gap.inGaps = 1
@@ -111,6 +111,42 @@ import Testing
     #expect(Verdict(omitted).classes == [.late])
     omitted.lateCounted = 2
     #expect(!Verdict(omitted).isExplained)
+  }
+
+  /// What may have happened to some rows is no excuse for whatever another holds.
+  @Test func reasonsExplainNothingThatTheyCannotHaveDone() {
+    // The number of events is right and the sum is not: none is missing, none is too many.
+    var sum = facts(10, 10, predictedStream: 10, predictedBatch: 10)
+    sum.stream[1] = "1000"
+    (sum.landingBehind, sum.isOverflowWindow, sum.rejected, sum.refusedByLanding, sum.inGaps) = (5, true, 3, 2, 4)
+    #expect(!Verdict(sum).isExplained)
+    sum.stream[1] = "1"
+    #expect(!Verdict(sum).isExplained)
+    // A refused increment makes a row lower by its events, and never higher.
+    var rejected = facts(8, 10, predictedStream: 10, predictedBatch: 10)
+    rejected.rejected = 1
+    #expect(!Verdict(rejected).isExplained)
+    rejected.stream = ["11", "110"]
+    #expect(!Verdict(rejected).isExplained)
+    // Beyond the cap a group lacks what the group of all others has.
+    var capped = facts(12, 10, predictedStream: 10, predictedBatch: 10)
+    capped.isOverflowWindow = true
+    #expect(!Verdict(capped).isExplained)
+    capped.isOverflowRow = true
+    #expect(Verdict(capped).classes == [.overflow])
+    capped.stream = ["9", "90"]
+    #expect(!Verdict(capped).isExplained)
+    // An old view says nothing of the stream's row.
+    var stale = facts(99, 8, predictedStream: 10, predictedBatch: 7, [.viewStale: 3])
+    #expect(Verdict(stale).classes == [.viewStale, .unexplained] && !Verdict(stale).isRepairable)
+    stale.stream = ["10", "100"]
+    #expect(Verdict(stale).classes == [.viewStale])
+    // Where members are counted and not events, each event is one at most.
+    var people = facts(20, 10, predictedStream: 10, predictedBatch: 10)
+    (people.countMeasure, people.boundMeasure, people.landingBehind) = (nil, 0, 5)
+    #expect(!Verdict(people).isExplained)
+    people.landingBehind = 10
+    #expect(Verdict(people).classes == [.landingBehind])
   }
 
   @Test func withinAStatedBoundOnly() {
