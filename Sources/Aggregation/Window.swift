@@ -44,6 +44,8 @@ public struct ZoneTable: Sendable, Equatable {
   public let name: String
   /// Microseconds; ascending.
   @usableFromInline let dayStarts: [Int64]
+  /// Whether some day has its midnight twice, since a clock goes back over it (Havana, the Azores): it begins with the first.
+  public let hasRepeatedMidnights: Bool
 
   /// Days that a table holds: 1969-12-30 (guard) is not among them; 136 years and two guards.
   @usableFromInline static let dayCount = 49_675
@@ -73,6 +75,16 @@ public struct ZoneTable: Sendable, Equatable {
       }
     }
     dayStarts = starts
+    var before = Int64(initialOffset)
+    var isRepeated = false
+    for transition in transitions {
+      let at = transition.at.microseconds / second, after = Int64(transition.offset)
+      // Local times from `at + after` to `at + before` come twice.
+      let midnight = (at + after + 86_399) / 86_400 * 86_400
+      isRepeated = isRepeated || midnight < at + before
+      before = after
+    }
+    hasRepeatedMidnights = isRepeated
   }
 
   /// UTC.

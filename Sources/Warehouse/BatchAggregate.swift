@@ -90,10 +90,10 @@ public struct BatchAggregate: Sendable {
   public func windowStart(of time: String) -> String {
     switch window {
     case .tumbling(let length): "date_bin(interval '\(length) microseconds', \(time), timestamptz '1970-01-01 00:00:00+00')"
-    case .calendarDays(1, let zone): "date_trunc('day', \(time), \(SQL.literal(zone.name)))"
+    case .calendarDays(1, let zone) where !zone.hasRepeatedMidnights: "date_trunc('day', \(time), \(SQL.literal(zone.name)))"
+    case .calendarDays(1, let zone): start(ofDay: "(\(time) AT TIME ZONE \(SQL.literal(zone.name)))::date", zone)
     case .calendarDays(let days, let zone):
-      "((date '1970-01-01' + ((\(time) AT TIME ZONE \(SQL.literal(zone.name)))::date - date '1970-01-01') / \(days) * \(days))::timestamp "
-        + "AT TIME ZONE \(SQL.literal(zone.name)))"
+      start(ofDay: "(date '1970-01-01' + ((\(time) AT TIME ZONE \(SQL.literal(zone.name)))::date - date '1970-01-01') / \(days) * \(days))", zone)
     }
   }
 
@@ -102,14 +102,24 @@ public struct BatchAggregate: Sendable {
     switch window {
     case .tumbling(let length): "(\(start) + interval '\(length) microseconds')"
     case .calendarDays(let days, let zone):
-      "(((\(start) AT TIME ZONE \(SQL.literal(zone.name)))::date + \(days))::timestamp AT TIME ZONE \(SQL.literal(zone.name)))"
+      self.start(ofDay: "((\(start) AT TIME ZONE \(SQL.literal(zone.name)))::date + \(days))", zone)
     }
   }
 
   /// The first moment of a calendar day, `2024-01-31`, in the zone that the windows are cut in.
   public func dayStart(_ date: String) -> String {
-    let zone = if case .calendarDays(_, let table) = window { table.name } else { "UTC" }
-    return "((\(date))::date::timestamp AT TIME ZONE \(SQL.literal(zone)))"
+    let zone = if case .calendarDays(_, let table) = window { table } else { ZoneTable.utc }
+    return start(ofDay: "(\(date))::date", zone)
+  }
+
+  /// The first moment of a date in a zone. Of a midnight that comes twice PostgreSQL takes the second one, and the stream's day
+  /// begins with the first, a microsecond after the day before; that in turn is no answer where the day before is none (Samoa).
+  /// Newfoundland's clocks went back from 00:01 to 23:01 until 2011: the hours around those midnights differ by what a day is.
+  private func start(ofDay date: String, _ zone: ZoneTable) -> String {
+    let name = SQL.literal(zone.name)
+    let midnight = "((\(date))::timestamp AT TIME ZONE \(name))"
+    guard zone.hasRepeatedMidnights else { return midnight }
+    return "LEAST(\(midnight), (((\(date))::timestamp - interval '1 microsecond') AT TIME ZONE \(name)) + interval '1 microsecond')"
   }
 
   /// Columns of the raw table that the measures read.

@@ -69,6 +69,37 @@ import Warehouse
         == [["2024-03-30 23:00:00", "3"], ["2024-03-31 22:00:00", "1"]])
   }
 
+  /// Days and runs of days begin in SQL where they begin in the stream: also where a midnight comes twice (Havana, the Azores), never
+  /// (Cairo, São Paulo), or with a whole day missing (Samoa).
+  @Test(arguments: [
+    "Europe/Berlin", "America/Havana", "Atlantic/Azores", "Africa/Cairo", "America/Sao_Paulo", "America/Asuncion", "Asia/Beirut",
+    "Asia/Amman", "Australia/Lord_Howe", "Pacific/Apia", "Asia/Kathmandu",
+  ]) func daysBeginWhereTheStreamsDo(_ zone: String) throws {
+    let sql = try Connection(try server.get().target, applicationName: "tests")
+    for length in ["1 day", "7 days"] {
+      let yaml = Self.reconciled.replacing("zone: UTC", with: "zone: \(zone)").replacing("tumbling: 1 day", with: "tumbling: \(length)")
+      let topology = try Topology.parse(yaml: yaml, file: "shop.yaml")
+      let batch = try #require(topology.batchAggregates().first { $0.name == "overall" })
+      let window = try #require(topology.plan().aggregates.first { $0.name == "overall" }).window
+      let rows = try sql.execute(
+        """
+        SELECT w, min(t), max(t), \(batch.windowEnd(of: "w")) FROM (
+          SELECT t, \(batch.windowStart(of: "t")) AS w FROM generate_series('2006-01-01Z'::timestamptz, '2013-01-01Z', '30 minutes') t
+          UNION ALL SELECT t, \(batch.windowStart(of: "t")) FROM generate_series('2023-01-01Z'::timestamptz, '2025-01-01Z', '30 minutes') t) x
+         GROUP BY 1 ORDER BY 1
+        """)
+      #expect(rows.count > 400)
+      for row in 0..<rows.count {
+        let starts = (1...2).map { window.window(at: EventTime(microseconds: rows.timestamp(row, $0)!)) }
+        let start = rows.timestamp(row, 0)!, end = rows.timestamp(row, 3)!
+        if starts.contains(where: { $0.start.microseconds != start }) || starts[0].end.microseconds != end {
+          Issue.record("\(zone), \(length): \(start)..<\(end) in SQL, \(starts) in the stream")
+          break
+        }
+      }
+    }
+  }
+
   @Test func aViewOfAnotherDefinitionIsMadeAnew() throws {
     let fixture = try Fixture("viewnew", yaml: Self.reconciled)
     #expect(try views(fixture).refresh("by_shop", lockWait: "1s").isDone)
