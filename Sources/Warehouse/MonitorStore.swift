@@ -3,16 +3,14 @@ import Alerting
 import Postgres
 import Topologies
 
-/// PostgreSQL as the checks of one topology see it: facts, the book of alerts, what channels were told, and the locks that
-/// make one pass run at a time and one instance do it. One thread uses it; it has a connection of its own.
+/// PostgreSQL as the checks of one topology see it: facts, the book of alerts, what channels were told, and the turns by
+/// which one pass runs at a time and one instance does it. One thread uses it; it has a connection of its own.
 public final class MonitorStore {
   let topology: Topology
   private let target: String
   private let name: String
   private var current: Connection?
-  /// Whether the current connection holds the lock of the elected.
-  private var isElected = false
-  /// Whether the current connection holds the lock of the pass: it is not replaced then.
+  /// Whether the current connection has the turn of the pass: it is not replaced then.
   private var isInPass = false
 
   /// - Parameter name: shown in `pg_stat_activity`.
@@ -22,7 +20,7 @@ public final class MonitorStore {
     self.name = name
   }
 
-  /// A session whose client is stopped would keep its locks: the server ends it when it is idle for longer than a pass may take.
+  /// A session whose client is stopped would keep its turns: the server ends it when it is idle for longer than a pass may take.
   private static let session = """
     SET search_path = pg_catalog; SET timezone = 'UTC'; SET statement_timeout = '30s'; SET lock_timeout = '10s';
     SET idle_in_transaction_session_timeout = '30s'; SET idle_session_timeout = '5min'; SET client_min_messages = warning
@@ -31,7 +29,7 @@ public final class MonitorStore {
   func connection() throws(PostgresError) -> Connection {
     if let current, current.isUsable, !current.isInTransaction { return current }
     disconnect()
-    if isInPass { throw PostgresError(.connectionLost, message: "the connection, and with it the lock of the pass, was lost") }
+    if isInPass { throw PostgresError(.connectionLost, message: "the connection, and with it the turn of the pass, was lost") }
     let made = try Connection(target, applicationName: name)
     made.deadline = 40_000
     try made.script(Self.session)
@@ -46,11 +44,8 @@ public final class MonitorStore {
     return made
   }
 
-  /// Closes the connection, and with it gives back every lock.
-  public func disconnect() {
-    current = nil
-    isElected = false
-  }
+  /// Closes the connection, and with it gives back every turn.
+  public func disconnect() { current = nil }
 
   /// Runs statements; after a failure the transaction is over, and so is a connection that gave no answer.
   func asking<R>(_ body: (Connection) throws(PostgresError) -> R) throws(WarehouseError) -> R {
@@ -71,47 +66,56 @@ public final class MonitorStore {
 
   // MARK: Who does it
 
-  /// Becomes, or is still, the one that checks this topology every minute; others get false. The lock is the session's: it ends
-  /// with the connection, however that comes about, and another one is elected.
+  /// Becomes, or is still, the one that checks this topology every minute; others get false. The turn ends with the session,
+  /// however that comes about, and after five minutes in which it was not taken again.
   public func elect() throws(WarehouseError) -> Bool {
-    if isElected, current?.isUsable == true {
-      // A connection that the server has closed shows it only when it is used.
-      if (try? asking { connection throws(PostgresError) in try connection.execute("SELECT 1") }) != nil { return true }
-    }
-    let taken = try asking { connection throws(PostgresError) in
-      try connection.execute("SELECT pg_try_advisory_lock(hashtextextended('tidemark alerts elected ' || $1, 0))", [.text(topology.name)]).boolean(0, 0)!
-    }
-    isElected = taken
-    return taken
+    // A connection that the server has closed shows it only when it is used.
+    if current != nil, let taken = try? asking({ connection throws(PostgresError) in try take("elected", connection) }) { return taken }
+    return try asking { connection throws(PostgresError) in try take("elected", connection) }
   }
 
   /// Runs `body` while no other pass over this topology runs; nil: another one did not end within ten seconds.
   public func exclusively<R>(_ body: () throws -> R) throws -> R? {
-    guard try take() else { return nil }
+    guard try begin() else { return nil }
     let result = Result { try body() }
-    giveBack()
+    end()
     return try result.get()
   }
 
-  private func take() throws(WarehouseError) -> Bool {
-    do throws(WarehouseError) {
-      try asking { connection throws(PostgresError) in
-        _ = try connection.execute("SELECT pg_advisory_lock(hashtextextended('tidemark alerts pass ' || $1, 0))", [.text(topology.name)])
+  private func begin() throws(WarehouseError) -> Bool {
+    for attempt in 0..<40 {
+      let isTaken = try asking { connection throws(PostgresError) in
+        if attempt > 0 { try connection.execute("SELECT pg_sleep(0.25)") }
+        return try take("pass", connection)
       }
-    } catch {
-      if error.code == .retry { return false }
-      throw error
+      guard isTaken else { continue }
+      isInPass = true
+      return true
     }
-    isInPass = true
-    return true
+    return false
   }
 
   /// A connection that is lost has given it back.
-  private func giveBack() {
+  private func end() {
     isInPass = false
     guard let current, current.isUsable else { return }
     do {
-      try current.execute("SELECT pg_advisory_unlock(hashtextextended('tidemark alerts pass ' || $1, 0))", [.text(topology.name)])
+      try current.execute(
+        "DELETE FROM tidemark.monitor_turn WHERE topology = $1 AND name = 'pass' AND pid = pg_backend_pid()", [.text(topology.name)])
     } catch { disconnect() }
+  }
+
+  /// Takes a turn that nobody has, or that this session has already: whoever has it is a session that lives, of this start of the server.
+  private func take(_ name: String, _ connection: Connection) throws(PostgresError) -> Bool {
+    try connection.execute(
+      """
+      INSERT INTO tidemark.monitor_turn AS t (topology, name, pid, server_started, until)
+      VALUES ($1, $2, pg_backend_pid(), pg_postmaster_start_time(), clock_timestamp() + interval '5 minutes')
+      ON CONFLICT (topology, name) DO UPDATE SET pid = excluded.pid, server_started = excluded.server_started, until = excluded.until
+       WHERE t.pid = excluded.pid OR t.until < clock_timestamp() OR t.server_started <> excluded.server_started
+          OR NOT EXISTS (SELECT FROM pg_stat_activity a WHERE a.pid = t.pid)
+      RETURNING true
+      """, [.text(topology.name), .text(name)]
+    ).count == 1
   }
 }

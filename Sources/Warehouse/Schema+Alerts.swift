@@ -40,6 +40,18 @@ extension Schema {
       PRIMARY KEY (topology, channel)
     )
     """,
+    // Whose turn it is to check. Not an advisory lock: any login that reads one row could hold that, and nobody would be told of anything.
+    """
+    CREATE TABLE IF NOT EXISTS tidemark.monitor_turn (
+      topology text NOT NULL,
+      name text NOT NULL,
+      pid integer NOT NULL,
+      server_started timestamptz NOT NULL,
+      until timestamptz NOT NULL,
+      PRIMARY KEY (topology, name)
+    ) WITH (fillfactor = 50)
+    """,
+    "GRANT SELECT, INSERT, UPDATE, DELETE ON tidemark.monitor_turn TO tidemark_writer",
     // What the checks have to remember: lag, epochs, sizes, counters of statements. Pruned at every pass.
     """
     CREATE TABLE IF NOT EXISTS tidemark.monitor_sample (

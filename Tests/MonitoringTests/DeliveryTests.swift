@@ -107,6 +107,22 @@ import Warehouse
     #expect(awaitTrue { (try? a.elect()) == true })
   }
 
+  /// Whoever may log in may take advisory locks, in any number and for as long as it likes.
+  @Test func nobodyWhoReadsCanKeepAlertsFromBeingSent() throws {
+    let m = try Monitored("silenced")
+    try m.sql.script("CREATE ROLE silencer LOGIN")
+    let reader = try Connection(try server.get().target(database: "silenced", user: "silencer"), applicationName: "reader")
+    for what in ["alerts elected", "alerts pass"] {
+      try reader.execute("SELECT pg_advisory_lock(hashtextextended('tidemark \(what) shop-events', 0))")
+    }
+    let store = MonitorStore(target: m.target, topology: m.topology, name: "tests")
+    #expect(try store.elect())
+    try stop(m)
+    try m.pass(minutes: 10)
+    #expect(try m.received() == ["raised offset_out_of_range"])
+    #expect(throws: PostgresError.self) { try reader.script("SELECT * FROM tidemark.monitor_turn") }
+  }
+
   @Test func twoPassesAtOnceTellOnce() throws {
     let m = try Monitored("at_once")
     try stop(m)
