@@ -16,6 +16,9 @@ public enum Access {
   /// What marks a role as a tier: a role of that name that somebody else made is never taken.
   static let tierComment = "Tidemark tier"
 
+  /// What marks a login as one that was made for a dashboard or a gateway: the password of no other is ever changed.
+  static let serviceComment = "Tidemark service"
+
   /// The role that owns a tier's views.
   static func viewRole(_ tier: String) -> String { "tidemark_view_\(tier)" }
 

@@ -140,10 +140,24 @@ public struct AccessBooks {
   /// without compilation of queries: PostgreSQL takes a policy's departments for ten, and would compile what is quick.
   /// - Parameters:
   ///   - isGateway: whether it speaks for many people by tokens; showing one writes, so its sessions are not read only.
-  public func login(_ login: Login, isGateway: Bool) throws(WarehouseError) {
+  ///   - body: what it is granted, in the same transaction: where that cannot be, there is no login, and no other password.
+  public func login(_ login: Login, isGateway: Bool, granting body: () throws(WarehouseError) -> Void = {}) throws(WarehouseError) {
+    try make(login, isGateway)
+    do throws(WarehouseError) { try body() } catch {
+      if connection.isInTransaction { _ = try? connection.script("ROLLBACK") }
+      throw error
+    }
+    _ = try asking { () throws(PostgresError) in try connection.script("COMMIT") }
+  }
+
+  /// Leaves its transaction open.
+  private func make(_ login: Login, _ isGateway: Bool) throws(WarehouseError) {
     try asking { () throws(PostgresError) in
       let name = SQL.identifier(login.name)
-      let known = try connection.query("SELECT rolsuper OR rolbypassrls OR NOT rolcanlogin FROM pg_roles WHERE rolname = $1", [.text(login.name)])
+      let known = try connection.query(
+        """
+        SELECT rolsuper OR rolbypassrls OR NOT rolcanlogin, COALESCE(shobj_description(oid, 'pg_authid') = $2, false) FROM pg_roles WHERE rolname = $1
+        """, [.text(login.name), .text(Access.serviceComment)])
       if known.first?[0] == "t" {
         throw PostgresError(.data, sqlState: "22023", message: "\"\(login.name)\" exists and is a superuser or no login: choose another name")
       }
@@ -152,13 +166,20 @@ public struct AccessBooks {
         let what = isGateway ? "a person" : "a gateway"
         throw PostgresError(.data, sqlState: "22023", message: "\"\(login.name)\" is \(what) already: choose another name")
       }
+      // Somebody may work by that login, or Tidemark itself: with another password, read only, it would not any more.
+      if known.first?[1] == "f" {
+        throw PostgresError(
+          .data, sqlState: "22023",
+          message: "\"\(login.name)\" exists and was not made for a dashboard or gateway: choose another name (or, if it is meant, say so first: "
+            + "COMMENT ON ROLE \(name) IS '\(Access.serviceComment)')")
+      }
       try connection.script("BEGIN")
       try connection.execute("\(known.isEmpty ? "CREATE" : "ALTER") ROLE \(name) LOGIN PASSWORD \(SQL.literal(try connection.verifier(of: login)))")
+      if known.isEmpty { try connection.execute("COMMENT ON ROLE \(name) IS \(SQL.literal(Access.serviceComment))") }
       for setting in [
         "default_transaction_read_only = \(isGateway ? "off" : "on")", "statement_timeout = '60s'", "idle_in_transaction_session_timeout = '60s'",
         "search_path = analytics", "jit = off",
       ] { try connection.execute("ALTER ROLE \(name) SET \(setting)") }
-      try connection.script("COMMIT")
     }
   }
 
@@ -179,8 +200,8 @@ public struct AccessBooks {
   func asking<R>(_ body: () throws(PostgresError) -> R) throws(WarehouseError) -> R {
     do throws(PostgresError) { return try body() } catch {
       if connection.isInTransaction { _ = try? connection.script("ROLLBACK") }
-      if ["42P01", "3F000", "42883"].contains(error.sqlState) {
-        throw WarehouseError(.refused, "PostgreSQL has no access of Tidemark: run `tidemark migrate --topology FILE` first (\(error.message))")
+      if ["42P01", "3F000", "42883", "42703"].contains(error.sqlState) {
+        throw WarehouseError(.refused, "PostgreSQL has no access of Tidemark, or that of an older one: run `tidemark migrate --topology FILE` first (\(error.message))")
       }
       if error.sqlState == "42501" {
         throw WarehouseError(

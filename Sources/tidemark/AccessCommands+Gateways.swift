@@ -27,7 +27,7 @@ extension AccessCommand {
     static let configuration = CommandConfiguration(
       commandName: "bi-login", abstract: "A login for a dashboard tool that shows one tier to everybody who uses it.",
       discussion: """
-        Makes the login (or gives it a new password): read only, statements of at most a minute, search path analytics; and
+        Makes the login (or gives one that it made a new password): read only, statements of at most a minute, search path analytics; and
         puts it into the tier. For a tool that shows each person her own rows, see `tidemark access gateway`.
 
         EXAMPLES
@@ -46,8 +46,9 @@ extension AccessCommand {
         let connection = try connect(postgres.target)
         let books = AccessBooks(connection)
         do throws(WarehouseError) {
-          try books.login(Login(name: name, password: text), isGateway: false)
-          _ = try books.grant(name, tier: tier, departments: department)
+          try books.login(Login(name: name, password: text), isGateway: false) { () throws(WarehouseError) in
+            _ = try books.grant(name, tier: tier, departments: department)
+          }
           Console.note("\(name) is \(tier)\(department.isEmpty ? "" : " of \(department.joined(separator: ", "))"), at \(connection.place)")
           Console.note("reads \(try books.relations(of: tier).joined(separator: ", ")) and analytics.freshness")
         } catch { throw Failure(error) }
@@ -78,8 +79,7 @@ extension AccessCommand {
       try reportingFailures {
         let (text, isNew) = try password.password()
         try withBooks(postgres) { books throws(WarehouseError) in
-          try books.login(Login(name: name, password: text), isGateway: true)
-          try books.enroll(name, tiers: tier)
+          try books.login(Login(name: name, password: text), isGateway: true) { () throws(WarehouseError) in try books.enroll(name, tiers: tier) }
         }
         Console.note("\(name) is a gateway for \(tier.joined(separator: ", "))")
         if isNew { Console.write(text) }

@@ -118,5 +118,35 @@ extension AccessTests {
       try fixture.books.login(Login(name: fixture.login("metabase"), password: "another one"), isGateway: false)
       #expect(metabase.departments("daily_metrics_manager") == "<sales>")
     }
+
+    /// A name that is somebody's already, a person's or a service's, keeps its password and its settings.
+    @Test func nobodysLoginBecomesADashboards() throws {
+      let fixture = try AccessFixture("mistaken")
+      _ = try fixture.person("ada", ("manager", ["sales"]))
+      try fixture.sql.script("CREATE ROLE \(fixture.login("instance")) LOGIN PASSWORD 'its own' IN ROLE tidemark_writer")
+      func stored(_ login: String) -> String {
+        fixture.sql.value("SELECT concat(a.rolpassword, s.setconfig) FROM pg_authid a LEFT JOIN pg_db_role_setting s ON s.setrole = a.oid WHERE rolname = '\(fixture.login(login))'")
+      }
+      for (login, isGateway) in [("ada", false), ("instance", false), ("instance", true)] {
+        let before = stored(login)
+        do throws(WarehouseError) {
+          try fixture.books.login(Login(name: fixture.login(login), password: "another one"), isGateway: isGateway)
+          Issue.record("\(login) is a dashboard")
+        } catch { #expect(error.message.contains("was not made for a dashboard or gateway"), "\(error.message)") }
+        #expect(stored(login) == before)
+      }
+      // What cannot be granted makes no login, and gives none another password.
+      try fixture.books.login(Login(name: fixture.login("grafana"), password: "the first one"), isGateway: false)
+      let before = stored("grafana")
+      for login in ["grafana", "fresh"] {
+        #expect(throws: WarehouseError.self) {
+          try fixture.books.login(Login(name: fixture.login(login), password: "the second one"), isGateway: false) { () throws(WarehouseError) in
+            _ = try fixture.books.grant(fixture.login(login), tier: "bord", departments: [])
+          }
+        }
+      }
+      #expect(stored("grafana") == before && !before.isEmpty)
+      #expect(fixture.sql.value("SELECT count(*) FROM pg_roles WHERE rolname = '\(fixture.login("fresh"))'") == "0")
+    }
   }
 }
