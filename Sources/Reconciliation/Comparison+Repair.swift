@@ -39,14 +39,16 @@ extension Comparison {
   // MARK: Sealing
 
   /// Marks the closed windows that were checked and equal, unmarks those that are not, and notes how far all are proven.
-  mutating func seal() throws(PostgresError) {
+  /// - Parameter isProven: whether the books add up. Where they do not, equal rows prove nothing: both sides may lack the same
+  ///   event; no window is marked then.
+  mutating func seal(isProven: Bool) throws(PostgresError) {
     let table = SQL.literal(aggregate.table)
     let different = "SELECT window_start FROM pg_temp.tm_difference d WHERE d.is_closed\(request.repairs ? " AND NOT d.is_repairable" : "")"
     try connection.script(
       """
       DELETE FROM tidemark.sealed_window w WHERE w.table_name = \(table) AND w.window_start IN (\(different));
       INSERT INTO tidemark.sealed_window (table_name, window_start, run)
-      SELECT \(table), window_start, \(run) FROM pg_temp.tm_window WHERE is_closed AND window_start NOT IN (\(different))
+      SELECT \(table), window_start, \(run) FROM pg_temp.tm_window WHERE \(isProven) AND is_closed AND window_start NOT IN (\(different))
       ON CONFLICT DO NOTHING
       """)
     // Up to the first window with rows that is not sealed. Where all closed windows were compared, that is one of them.

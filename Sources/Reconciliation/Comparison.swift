@@ -33,6 +33,10 @@ struct Comparison {
     guard rows.count == 1, rows.boolean(0, 0) == true else {
       throw PostgresError(.refused, message: "the view \(aggregate.viewName) has not been filled yet: run `tidemark nightly`")
     }
+    // Filled by hand: nobody knows of which definition, and how far the landing was. That explains nothing.
+    guard rows.text(0, 1) != "" else {
+      throw PostgresError(.refused, message: "no refresh of the view \(aggregate.viewName) is on record: run `tidemark nightly`")
+    }
     isDefinitionChanged = rows.text(0, 1) != aggregate.fingerprint
     var bounds: [String] = []
     if let from = request.from { bounds.append("window_start >= \(aggregate.dayStart(SQL.literal(from)))") }

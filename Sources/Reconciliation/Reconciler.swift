@@ -118,7 +118,7 @@ public struct Reconciler {
       var comparison = try Comparison(aggregate, snapshot, request, run)
       try comparison.run(&writer)
       if request.repairs { try comparison.repair(&writer) }
-      try comparison.seal()
+      try comparison.seal(isProven: report.books.allSatisfy(\.isExplained))
       comparison.report.seconds = clock() - begin
       report.aggregates.append(comparison.report)
     }

@@ -284,7 +284,8 @@ public final class LandingStore {
   private func makeTable(_ day: Int64, _ connection: Connection) throws(PostgresError) {
     do throws(PostgresError) {
       try connection.script("BEGIN")
-      try connection.execute("SELECT pg_advisory_xact_lock(hashtextextended('tidemark raw ' || $1, 0))", [.text(topology)])
+      // Not an advisory lock: any login that reads one row could hold that, and the events of a new day would not be landed.
+      try connection.script("LOCK TABLE tidemark.raw_partition IN SHARE ROW EXCLUSIVE MODE")
       let rows = try connection.execute(
         "SELECT from_day, to_day, is_month, (extract(epoch FROM now()) / 86400)::bigint FROM tidemark.raw_partition WHERE topology = $1",
         [.text(topology)])

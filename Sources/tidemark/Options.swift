@@ -44,6 +44,14 @@ struct PostgresOptions: ParsableArguments {
   @Option(help: ArgumentHelp("A libpq connection string or URI (or TIDEMARK_POSTGRES; what it leaves open comes from PG* variables).", valueName: "target"))
   var postgres: String?
 
+  /// What to add where PostgreSQL is not reached and nobody has said where it is: libpq looked for it on this machine then.
+  static var wayOut: String {
+    let isNamed =
+      ["TIDEMARK_POSTGRES", "PGHOST", "PGHOSTADDR", "PGSERVICE"].contains { ProcessInfo.processInfo.environment[$0]?.isEmpty == false }
+      || CommandLine.arguments.contains { $0 == "--postgres" || $0.hasPrefix("--postgres=") }
+    return isNamed ? "" : "; name the server by --postgres or TIDEMARK_POSTGRES"
+  }
+
   var target: String { postgres ?? ProcessInfo.processInfo.environment["TIDEMARK_POSTGRES"] ?? "" }
 }
 

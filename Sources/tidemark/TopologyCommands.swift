@@ -96,14 +96,14 @@ struct Migrate: ParsableCommand {
 /// A connection for a command that asks and ends.
 func connect(_ target: String) throws -> Connection {
   do throws(PostgresError) { return try Connection(target, applicationName: "tidemark") } catch {
-    throw Failure(.unavailable, "PostgreSQL: \(error)")
+    throw Failure(.unavailable, "PostgreSQL: \(error)\(PostgresOptions.wayOut)")
   }
 }
 
 extension Failure {
   init(_ error: WarehouseError) {
     switch error.code {
-    case .unreachable: self.init(.unavailable, error.message)
+    case .unreachable: self.init(.unavailable, error.message + PostgresOptions.wayOut)
     case .retry: self.init(.again, error.message)
     case .refused: self.init(.data, error.message)
     }

@@ -45,7 +45,10 @@ import Testing
   @Test func aServerThatIsAwayIs69() throws {
     let away = try run("status", "--postgres", "host=127.0.0.1 port=1 password=hunter2")
     #expect(away.code == 69)
-    #expect(!away.messages.contains("hunter2"))
+    #expect(!away.messages.contains("hunter2") && !away.messages.contains("name the server by"))
+    // Where nobody said which server, the message says how to.
+    let nowhere = try run("status", environment: ["PGPORT": "1"])
+    #expect(nowhere.code == 69 && nowhere.messages.contains("name the server by --postgres or TIDEMARK_POSTGRES"))
   }
 
   @Test func explainShowsTablesAndSQL() throws {

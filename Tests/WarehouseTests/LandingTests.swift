@@ -66,6 +66,17 @@ import Topologies
     #expect(try fixture.rows("SELECT topology, count(*) FROM raw.events GROUP BY 1") == [["shop-events", "2"]])
   }
 
+  @Test func nobodyWhoReadsCanKeepANewDayFromBeingLanded() throws {
+    let fixture = try Fixture("landing_held")
+    let reader = try Connection(fixture.target, applicationName: "reader")
+    try reader.script("SET ROLE tidemark_reader")
+    try reader.execute("SELECT pg_advisory_lock(hashtextextended('tidemark raw shop-events', 0))")
+    #expect(throws: PostgresError.self) { try reader.script("BEGIN; LOCK TABLE tidemark.raw_partition IN ACCESS SHARE MODE") }
+    var desk = try Desk(fixture)
+    #expect(desk.land([Self.record(0, Self.event(0))]) == .committed)
+    #expect(try fixture.rows("SELECT count(*) FROM tidemark.raw_partition") == [["1"]])
+  }
+
   /// Valid for a decoder that skips what it does not need, but nothing that jsonb can hold: kept as bytes, and the rest lands.
   @Test func whatIsNotJsonbIsKeptAsBytes() throws {
     let fixture = try Fixture("notjsonb")
