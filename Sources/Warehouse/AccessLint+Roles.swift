@@ -58,13 +58,19 @@ extension AccessLint {
        WHERE EXISTS (SELECT FROM tidemark.tier t WHERE t.name = m.rolname)
          OR (NOT m.rolcanlogin AND m.rolname <> 'tidemark_access' AND EXISTS (SELECT FROM tidemark.tier t WHERE t.name = g.rolname))
       """)
+    let both = try connection.query(
+      """
+      SELECT r.rolname FROM pg_roles r WHERE r.rolcanlogin AND NOT r.rolsuper
+         AND pg_has_role(r.oid, 'tidemark_gateway', 'MEMBER') AND pg_has_role(r.oid, 'tidemark_issuer', 'MEMBER')
+      """)
     return readers.compactMap { row in
       let (name, group) = (row[0] ?? "", row[1] ?? "")
       if accepted.contains(name) || (row[4] == "t" && row[3] != "t") {
         return AccessFinding(.note, "member", name, "is in \(group): it reads every row")
       }
       return AccessFinding(.leak, "member", name, "is in \(group), which is for no login: REVOKE \(group) FROM \(SQL.identifier(name))")
-    } + leak("member", tiers) { "is in \($0[1]): tiers are for logins, and in nothing themselves; REVOKE \($0[1]) FROM \($0[0])" }
+    } + leak("member", both) { "shows the tokens that it issues itself, so it is whoever it likes: REVOKE tidemark_issuer FROM \(SQL.identifier($0[0]))" }
+      + leak("member", tiers) { "is in \($0[1]): tiers are for logins, and in nothing themselves; REVOKE \($0[1]) FROM \($0[0])" }
   }
 
   /// Members who are not what the rules think they are.

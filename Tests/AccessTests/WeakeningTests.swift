@@ -101,6 +101,9 @@ extension AccessTests {
       Weakening(name: "a tier in a worker's role", sql: "GRANT tidemark_writer TO manager", kind: "member", words: "tidemark_writer", undo: "REVOKE tidemark_writer FROM manager", isMended: false),
       Weakening(name: "a tier in a tier", sql: "GRANT ceo TO department_head", kind: "member", words: "is in ceo", undo: "REVOKE ceo FROM department_head", isMended: false),
       Weakening(name: "a login in a view's owner", sql: "CREATE ROLE sneak_$name LOGIN IN ROLE tidemark_view_board", kind: "member", words: "tidemark_view_board", undo: "DROP ROLE sneak_$name", isMended: false),
+      Weakening(
+        name: "a gateway that issues its own tokens", sql: "CREATE ROLE both_$name LOGIN IN ROLE tidemark_gateway, tidemark_issuer", kind: "member",
+        words: "issues itself", undo: "DROP ROLE both_$name", isMended: false),
       Weakening(name: "a tier that can log in", sql: "ALTER ROLE board LOGIN", kind: "role", words: "NOLOGIN", undo: "ALTER ROLE board NOLOGIN", isMended: false),
       Weakening(name: "a table that belongs to somebody", sql: "CREATE ROLE own_$name LOGIN; ALTER TABLE analytics.daily_metrics OWNER TO own_$name", kind: "table", words: "belongs to own_",
         undo: "ALTER TABLE analytics.daily_metrics OWNER TO tidemark_owner; DROP ROLE own_$name", isMended: false),
