@@ -74,6 +74,8 @@ public struct Books {
     public var key: [UInt8]
     public var payload: [UInt8]
     public var payloadBytes: Int64
+    /// When it was sent to Kafka again.
+    public var replayedAt: EventTime?
   }
 
   /// What is asked of the quarantine; nil: anything.
@@ -88,12 +90,15 @@ public struct Books {
     public init() {}
   }
 
-  private static let condition = """
+  static let quarantineColumns =
+    "topology, topic, partition, \"offset\", reason, field, record_time, event_time, key, payload, payload_bytes, replayed_at"
+
+  static let quarantineCondition = """
     ($1::text IS NULL OR topology = $1) AND ($2::text IS NULL OR topic = $2) AND ($3::bigint IS NULL OR partition = $3)
       AND ($4::bigint IS NULL OR "offset" = $4) AND ($5::text IS NULL OR reason = $5)
     """
 
-  private func parameters(_ filter: QuarantineFilter) -> [Parameter] {
+  func parameters(_ filter: QuarantineFilter) -> [Parameter] {
     [
       .text(filter.topology), .text(filter.topic), .integer(filter.partition.map(Int64.init)), .integer(filter.offset), .text(filter.reason),
     ]
@@ -104,18 +109,27 @@ public struct Books {
     try reading { () throws(PostgresError) in
       let rows = try connection.execute(
         """
-        SELECT topology, topic, partition, "offset", reason, field, record_time, event_time, key, payload, payload_bytes
-          FROM tidemark.quarantine WHERE \(Self.condition)
+        SELECT \(Self.quarantineColumns) FROM tidemark.quarantine WHERE \(Self.quarantineCondition)
          ORDER BY topology, topic, partition, "offset" LIMIT $6
         """, parameters(filter) + [.integer(Int64(filter.limit))])
-      return (0..<rows.count).map { row in
-        QuarantineRow(
-          topology: rows.text(row, 0)!, partition: PartitionID(topic: rows.text(row, 1)!, partition: Int32(rows.integer(row, 2)!)),
-          offset: rows.integer(row, 3)!, reason: rows.text(row, 4)!, field: rows.text(row, 5)!,
-          recordTime: rows.timestamp(row, 6).map(EventTime.init(microseconds:)),
-          eventTime: rows.timestamp(row, 7).map(EventTime.init(microseconds:)), key: rows.bytes(row, 8) ?? [],
-          payload: rows.bytes(row, 9) ?? [], payloadBytes: rows.integer(row, 10)!)
-      }
+      return (0..<rows.count).map { Self.quarantineRow(rows, $0) }
+    }
+  }
+
+  /// A row of `quarantineColumns`.
+  static func quarantineRow(_ rows: Rows, _ row: Int) -> QuarantineRow {
+    QuarantineRow(
+      topology: rows.text(row, 0)!, partition: PartitionID(topic: rows.text(row, 1)!, partition: Int32(rows.integer(row, 2)!)),
+      offset: rows.integer(row, 3)!, reason: rows.text(row, 4)!, field: rows.text(row, 5)!,
+      recordTime: rows.timestamp(row, 6).map(EventTime.init(microseconds:)), eventTime: rows.timestamp(row, 7).map(EventTime.init(microseconds:)),
+      key: rows.bytes(row, 8) ?? [], payload: rows.bytes(row, 9) ?? [], payloadBytes: rows.integer(row, 10)!,
+      replayedAt: rows.timestamp(row, 11).map(EventTime.init(microseconds:)))
+  }
+
+  /// Whether `migrate` has registered a topology of that name.
+  public func knows(_ topology: String) throws(WarehouseError) -> Bool {
+    try reading { () throws(PostgresError) in
+      try connection.execute("SELECT FROM tidemark.topology WHERE name = $1", [.text(topology)]).count > 0
     }
   }
 
@@ -123,7 +137,7 @@ public struct Books {
   public func quarantineCounts(_ filter: QuarantineFilter) throws(WarehouseError) -> [(reason: String, count: Int64)] {
     try reading { () throws(PostgresError) in
       let rows = try connection.execute(
-        "SELECT reason, count(*) FROM tidemark.quarantine WHERE \(Self.condition) GROUP BY 1 ORDER BY 2 DESC, 1", parameters(filter))
+        "SELECT reason, count(*) FROM tidemark.quarantine WHERE \(Self.quarantineCondition) GROUP BY 1 ORDER BY 2 DESC, 1", parameters(filter))
       return (0..<rows.count).map { (rows.text($0, 0)!, rows.integer($0, 1)!) }
     }
   }
@@ -175,7 +189,7 @@ public struct Books {
         throw WarehouseError(.refused, "PostgreSQL has no tables of Tidemark: run `tidemark migrate --topology FILE` first")
       }
       if error.sqlState == "42501" {
-        throw WarehouseError(.refused, "\(error.message): connect as a superuser or as a member of tidemark_owner")
+        throw WarehouseError(.refused, "\(error.message): connect as a superuser or as a member of tidemark_writer (of the landing: tidemark_batch)")
       }
       throw WarehouseError(error, "PostgreSQL")
     }

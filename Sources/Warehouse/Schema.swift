@@ -138,6 +138,9 @@ public enum Schema {
     )
     """,
     """
+    ALTER TABLE tidemark.quarantine ADD COLUMN IF NOT EXISTS replayed_at timestamptz
+    """,
+    """
     CREATE TABLE IF NOT EXISTS tidemark.late_count (
       topology text NOT NULL,
       aggregate text NOT NULL,
@@ -198,6 +201,7 @@ public enum Schema {
     "GRANT SELECT ON tidemark.schema_version, tidemark.topology, tidemark.aggregate TO tidemark_writer",
     "GRANT SELECT, INSERT, UPDATE ON tidemark.partition, tidemark.late_count, tidemark.alert TO tidemark_writer",
     "GRANT SELECT, INSERT ON tidemark.ledger, tidemark.quarantine, tidemark.rejected_row TO tidemark_writer",
+    "GRANT UPDATE (replayed_at) ON tidemark.quarantine TO tidemark_writer",
     "GRANT SELECT, INSERT, DELETE ON tidemark.state_chunk TO tidemark_writer",
   ]
 

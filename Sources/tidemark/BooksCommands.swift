@@ -61,7 +61,7 @@ func timeText(_ time: EventTime) -> String { TimeText.rfc3339(time) }
 
 struct Quarantine: ParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "Events that were refused: which, where, why.", subcommands: [List.self, Show.self])
+    abstract: "Events that were refused: which, where, why.", subcommands: [List.self, Show.self, Replay.self])
 
   struct FilterOptions: ParsableArguments {
     @Option(help: ArgumentHelp("Only this topology.", valueName: "name")) var topologyName: String?
@@ -85,6 +85,7 @@ struct Quarantine: ParsableCommand {
     var recordTime: String?, eventTime: String?
     var payloadBytes: Int64
     var payload: String
+    var replayedAt: String?
 
     init(_ row: Books.QuarantineRow) {
       topology = row.topology
@@ -97,6 +98,7 @@ struct Quarantine: ParsableCommand {
       eventTime = row.eventTime.map(timeText)
       payloadBytes = row.payloadBytes
       payload = String(decoding: row.payload, as: UTF8.self)
+      replayedAt = row.replayedAt.map(timeText)
     }
   }
 
@@ -109,23 +111,20 @@ struct Quarantine: ParsableCommand {
           tidemark quarantine list --reason invalid_json --limit 20 --format json
         """)
     @OptionGroup var filter: FilterOptions
-    @Option(help: ArgumentHelp("Only this reason, such as late or invalid_json.", valueName: "reason")) var reason: String?
+    @OptionGroup var reason: ReasonOption
     @Option(help: ArgumentHelp("Most events listed.", valueName: "count")) var limit = 100
     @Option(help: "table or json.") var format = ListingFormat.table
     @OptionGroup var postgres: PostgresOptions
 
     func validate() throws {
       if limit < 1 { throw ValidationError("--limit \(limit): expected at least 1") }
-      if let reason, !QuarantineReason.allCases.contains(where: { $0.name == reason }) {
-        throw ValidationError("--reason \(reason): expected one of \(QuarantineReason.allCases.map(\.name).joined(separator: ", "))")
-      }
     }
 
     func run() throws {
       try reportingFailures {
         let books = Books(try connect(postgres.target))
         var wanted = filter.filter
-        wanted.reason = reason
+        wanted.reason = reason.reason
         wanted.limit = limit
         let rows: [Books.QuarantineRow]
         let counts: [(reason: String, count: Int64)]
