@@ -38,7 +38,7 @@ struct Node {
 class Arena {
  public:
   const uint8_t *copy(std::string_view text) {
-    if (used_ + text.size() > block_size(current_)) next(text.size());
+    if (blocks_.empty() || used_ + text.size() > block_size(current_)) next(text.size());
     uint8_t *at = blocks_[current_].get() + used_;
     memcpy(at, text.data(), text.size());
     used_ += text.size();

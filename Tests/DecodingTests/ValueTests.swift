@@ -1,0 +1,49 @@
+import Aggregation
+import Decoding
+import Testing
+
+/// Values at their edges.
+@Suite struct ValueTests {
+  /// A topology whose partition key is a number, with another number as a key of rows.
+  static func numbered(_ time: TimeFormat = .epochSeconds) -> Plan {
+    Plan(
+      topology: "test", fingerprint: "f", topics: ["t"], idPath: nil, timePath: ["at"], timeFormat: time,
+      fields: [
+        FieldPlan(name: "member", path: ["member"], kind: .integer, presence: .optional),
+        FieldPlan(name: "level", path: ["level"], kind: .integer, presence: .defaulted("0")),
+        FieldPlan(name: "amount", path: ["cart", "amount"], kind: .integer, presence: .optional),
+      ],
+      partitionKey: 0,
+      aggregates: [
+        AggregatePlan(
+          name: "days", window: .calendarDays(1, zone: .utc), by: [1], filter: [],
+          measures: [
+            MeasurePlan(name: "n", kind: .count), MeasurePlan(name: "users", kind: .distinct(field: 0)), MeasurePlan(name: "low", kind: .minimum(field: 2)),
+            MeasurePlan(name: "total", kind: .sum(field: 2)),
+          ], groupLimit: 10)
+      ],
+      allowedLateness: 600_000_000, deduplicateWithin: nil, maxFutureSkew: 300_000_000)
+  }
+
+  /// Decodes by a decoder that has decoded nothing before, and folds.
+  private func fold(_ payloads: [String], key: String?, _ plan: Plan = numbered()) -> Delta {
+    let messages = payloads.enumerated().map {
+      RecordBuffer.Message(offset: Int64($0.offset), timestamp: 1_700_000_000_000, key: key.map { Array($0.utf8) }, payload: Array($0.element.utf8))
+    }
+    let decoder = Decoder(plan: plan, seed: 42)
+    var batch = EventBatch(capacity: payloads.count, fieldCount: plan.fields.count)
+    var processor = PartitionProcessor(plan: plan, at: Offset(0), hash: Decoder.hash(seed: 42))
+    return RecordBuffer(messages).withRecords { records in
+      decoder.decode(records, into: &batch)
+      return processor.apply(batch, records)
+    }
+  }
+
+  /// The first text that a decoder keeps may be empty: it crashed upon that, and again with every restart.
+  @Test func theFirstTextOfADecoderMayBeEmpty() {
+    let event = #"{"department":"","type":"view","id":"a","user":"u1","at":"2023-11-14T22:13:20Z"}"#
+    let delta = fold([event], key: "u1", Streams.plan())
+    #expect(delta.ledger.applied == 1)
+    #expect(delta.aggregates[0].groups.map(\.key.fields) == [["", "view"]])
+  }
+}
