@@ -202,7 +202,7 @@ struct tm_decoder {
   uint64_t identifier = 0;
   bool has_time = false, identifier_seen = false;
   std::string_view key_text;
-  char key_buffer[24];
+  char number_buffer[24], key_buffer[24];
   uint8_t failed = kNoField;
 
   int add(const char *const *path, size_t depth, int target) {
@@ -282,8 +282,10 @@ struct tm_decoder {
     columns[target].values[at] = value;
     seen[target] = 1;
     if (f.uses || target == partition_key) {
-      int n = snprintf(key_buffer, sizeof key_buffer, "%lld", static_cast<long long>(value));
-      return text_value(target, f, std::string_view(key_buffer, static_cast<size_t>(n)));
+      // The partition key's text is compared when the document is over: no other number may be written over it.
+      char *buffer = target == partition_key ? key_buffer : number_buffer;
+      int n = snprintf(buffer, sizeof key_buffer, "%lld", static_cast<long long>(value));
+      return text_value(target, f, std::string_view(buffer, static_cast<size_t>(n)));
     }
     return 0;
   }
@@ -497,7 +499,7 @@ void tm_decode(tm_decoder *d, size_t count, const uint8_t *const *payloads, cons
     if (s) continue;
     times[i] = d->time;
     identifiers[i] = d->has_identifier ? d->identifier : 1;
-    if (d->partition_key >= 0)
+    if (d->partition_key >= 0 && columns[d->partition_key].present[i])
       misrouted[i] = keys[i] == nullptr || key_lengths[i] != d->key_text.size() ||
                      memcmp(keys[i], d->key_text.data(), d->key_text.size()) != 0;
   }

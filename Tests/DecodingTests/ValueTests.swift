@@ -46,4 +46,18 @@ import Testing
     #expect(delta.ledger.applied == 1)
     #expect(delta.aggregates[0].groups.map(\.key.fields) == [["", "view"]])
   }
+
+  /// Another number of the event was written over the partition key's text before it was compared.
+  @Test func aNumberIsComparedWithTheKafkaKeyWhateverFollowsIt() {
+    #expect(fold([#"{"at":1700000000,"member":77,"level":5}"#, #"{"at":1700000000,"level":55,"member":77}"#], key: "77").ledger.misrouted == 0)
+    #expect(fold([#"{"at":1700000000,"member":5,"level":77}"#, #"{"at":1700000000,"member":7}"#], key: "77").ledger.misrouted == 2)
+  }
+
+  /// Nobody counts members of it, so it may be in any partition.
+  @Test(arguments: [nil, "", "77"])
+  func anEventWithoutTheOptionalPartitionKeyIsNotMisrouted(key: String?) {
+    let delta = fold([#"{"at":1700000000,"level":5}"#, #"{"at":1700000000,"member":null}"#, #"{"at":1700000000,"member":8,"member":null}"#], key: key)
+    #expect(delta.ledger.misrouted == 0)
+    #expect(delta.ledger.applied == 3)
+  }
 }
