@@ -229,6 +229,14 @@ struct tm_decoder {
     else identifier_seen = false;
   }
 
+  // All that lies below a node: an equal key before this one may have filled it.
+  void absent_below(const Node &node) {
+    for (const Node &child : node.children) {
+      for (int t : child.targets) absent(t);
+      absent_below(child);
+    }
+  }
+
   int string_value(int target, std::string_view text) {
     if (target == kIdentifier) {
       uint64_t h = hash(text);
@@ -376,6 +384,7 @@ struct tm_decoder {
       }
       od::value value = field.value();
       if (!child->children.empty()) {
+        absent_below(*child);
         od::json_type type;
         if (value.type().get(type)) return TM_INVALID_JSON;
         if (type == od::json_type::object) {

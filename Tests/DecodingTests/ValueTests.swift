@@ -60,4 +60,12 @@ import Testing
     #expect(delta.ledger.misrouted == 0)
     #expect(delta.ledger.applied == 3)
   }
+
+  /// Of equal keys the last one counts, also when what it holds is nothing, or something else.
+  @Test(arguments: ["{}", "null", "7", "{\"other\":1}", "{\"amount\":null}"])
+  func theLastOfEqualObjectsCounts(last: String) {
+    let delta = fold([#"{"at":1700000000,"cart":{"amount":5},"cart":\#(last)}"#], key: nil)
+    #expect(delta.ledger.applied == 1)
+    #expect(delta.aggregates[0].groups[0].measures == [.count(1), .distinct([]), .minimum(nil), .sum(0, present: 0)])
+  }
 }
