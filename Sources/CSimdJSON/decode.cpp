@@ -127,8 +127,8 @@ bool parse_rfc3339(const char *p, size_t n, int64_t &out) {
   return true;
 }
 
-// A JSON number token as an integer of 10^-scale, exactly. 0 fine, otherwise a status.
-int parse_decimal(std::string_view t, int scale, int64_t &out) {
+// A JSON number token as an integer of 10^-scale. 0 fine, otherwise a status. Digits beyond the scale are refused, or cut off.
+int parse_decimal(std::string_view t, int scale, int64_t &out, bool cuts = false) {
   while (!t.empty() && (t.back() == ' ' || t.back() == '\n' || t.back() == '\t' || t.back() == '\r')) t.remove_suffix(1);
   size_t i = 0;
   bool negative = i < t.size() && t[i] == '-';
@@ -167,15 +167,16 @@ int parse_decimal(std::string_view t, int scale, int64_t &out) {
   if (mantissa == 0) { out = 0; return 0; }
   for (; shift > 0; shift--) {
     mantissa *= 10;
-    if (mantissa > INT64_MAX) return TM_NUMBER_OUT_OF_RANGE;
+    if (mantissa > static_cast<__int128>(INT64_MAX) + 1) return TM_NUMBER_OUT_OF_RANGE;
   }
   for (; shift < 0; shift++) {
-    if (mantissa % 10 != 0) return TM_NUMBER_OUT_OF_RANGE;
+    if (mantissa % 10 != 0 && !cuts) return TM_NUMBER_OUT_OF_RANGE;
     mantissa /= 10;
-    if (mantissa == 0) return TM_NUMBER_OUT_OF_RANGE;
+    if (mantissa == 0) break;
   }
-  if (mantissa > INT64_MAX) return TM_NUMBER_OUT_OF_RANGE;
-  out = negative ? -static_cast<int64_t>(mantissa) : static_cast<int64_t>(mantissa);
+  if (negative) mantissa = -mantissa;
+  if (mantissa > INT64_MAX || mantissa < INT64_MIN) return TM_NUMBER_OUT_OF_RANGE;
+  out = static_cast<int64_t>(mantissa);
   return 0;
 }
 
@@ -278,7 +279,7 @@ struct tm_decoder {
     if (target == kIdentifier) return fail(target, TM_WRONG_TYPE);
     if (target == kTime) {
       int scale = time_format == TM_EPOCH_SECONDS ? 6 : time_format == TM_EPOCH_MILLISECONDS ? 3 : 0;
-      if (time_format == TM_RFC3339 || parse_decimal(token, scale, value) != 0) return fail(target, TM_INVALID_TIME);
+      if (time_format == TM_RFC3339 || parse_decimal(token, scale, value, true) != 0) return fail(target, TM_INVALID_TIME);
       time = value;
       return accept_time();
     }

@@ -68,4 +68,25 @@ import Testing
     #expect(delta.ledger.applied == 1)
     #expect(delta.aggregates[0].groups[0].measures == [.count(1), .distinct([]), .minimum(nil), .sum(0, present: 0)])
   }
+
+  /// Both ends of 64 bits are integers; beyond them is refused.
+  @Test func theWholeRangeOfIntegersCounts() {
+    let amounts = ["-9223372036854775808", "9223372036854775807", "-9223372036854775809", "9223372036854775808", "-1"]
+    let delta = fold(amounts.map { "{\"at\":1700000000,\"cart\":{\"amount\":\($0)}}" }, key: nil)
+    #expect(delta.quarantine.map(\.reason) == [.numberOutOfRange, .numberOutOfRange])
+    #expect(delta.aggregates[0].groups[0].measures == [.count(3), .distinct([]), .minimum(.min), .sum(-2, present: 3)])
+  }
+
+  /// What languages print of their clocks has more digits than a microsecond (Python's time.time(), JavaScript's
+  /// performance.now()); those of RFC 3339 texts are cut off as well.
+  @Test(arguments: [
+    (.epochSeconds, "1700000000.1234567", 1_700_000_000_123_456), (.epochSeconds, "1.7000000001234567e9", 1_700_000_000_123_456),
+    (.epochMilliseconds, "1700000000123.4567", 1_700_000_000_123_456), (.epochMicroseconds, "1700000000123456.8", 1_700_000_000_123_456),
+    (.epochSeconds, "0.00000001", 0),
+  ] as [(TimeFormat, String, Int64)])
+  func aTimeFinerThanAMicrosecondIsCut(format: TimeFormat, text: String, time: Int64) {
+    let delta = fold(["{\"at\":\(text)}"], key: nil, Self.numbered(format))
+    #expect(delta.ledger.applied == 1)
+    #expect(delta.watermark == EventTime(microseconds: time))
+  }
 }
