@@ -55,7 +55,7 @@ public struct EventBatch: ~Copyable {
   public let times: UnsafeMutablePointer<Int64>
   /// Keyed hash of the event id; never 0.
   public let identifiers: UnsafeMutablePointer<UInt64>
-  /// 1: the Kafka key is not the partition key's value.
+  /// 1: the Kafka key is not the partition key's value; an event without that value belongs to no partition.
   public let misrouted: UnsafeMutablePointer<UInt8>
   public let fields: UnsafeMutablePointer<FieldColumn>
 

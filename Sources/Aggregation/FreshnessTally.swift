@@ -10,11 +10,14 @@ public struct TimeTally: Sendable, Equatable {
   private var after: [UInt32]
   private var before: [UInt32]
 
+  /// What producers say may be any number: times are kept where sums and distances of them never overflow.
+  private static var latest: Int64 { .max / 1000 }
+
   private static let exponents = 38
   private static let slots = (exponents + 2) * 32
 
   public init(reference: Int64) {
-    self.reference = reference
+    self.reference = Self.fitting(reference)
     after = Array(repeating: 0, count: Self.slots)
     before = Array(repeating: 0, count: Self.slots)
   }
@@ -22,10 +25,13 @@ public struct TimeTally: Sendable, Equatable {
   /// Adds one event; its time in milliseconds since the epoch. O(1).
   @inline(__always)
   public mutating func add(_ time: Int64) {
-    let distance = time &- reference
+    let distance = Self.fitting(time) - reference
     count += 1
-    if distance >= 0 { after[Self.slot(distance)] &+= 1 } else { before[Self.slot(0 &- distance)] &+= 1 }
+    if distance >= 0 { after[Self.slot(distance)] &+= 1 } else { before[Self.slot(-distance)] &+= 1 }
   }
+
+  @inline(__always)
+  private static func fitting(_ time: Int64) -> Int64 { min(max(time, -latest), latest) }
 
   @inline(__always)
   private static func slot(_ distance: Int64) -> Int {

@@ -32,7 +32,8 @@ public struct Window: Hashable, Sendable {
 /// The first moments of all calendar days of one zone, so that the core needs no calendar.
 ///
 /// Days are numbered from 1970-01-01 in the zone. The table spans `EventTime` from 1970 to 2105, the range of
-/// accepted event times; a day that a zone skipped (Samoa, 2011-12-30) has no length.
+/// accepted event times: it begins with the day before, where zones west of UTC still are when 1970 begins there. A day
+/// that a zone skipped (Samoa, 2011-12-30) has no length.
 public struct ZoneTable: Sendable, Equatable {
   /// A change of the zone's offset: from `at` on, local time is UTC + `offset` seconds.
   public struct Transition: Sendable, Equatable {
@@ -42,13 +43,13 @@ public struct ZoneTable: Sendable, Equatable {
   }
   /// IANA name, `UTC` or `Europe/Berlin`.
   public let name: String
-  /// Microseconds; ascending.
+  /// Microseconds; ascending. The first is day -1's.
   @usableFromInline let dayStarts: [Int64]
   /// Whether some day has its midnight twice, since a clock goes back over it (Havana, the Azores): it begins with the first.
   public let hasRepeatedMidnights: Bool
 
-  /// Days that a table holds: 1969-12-30 (guard) is not among them; 136 years and two guards.
-  @usableFromInline static let dayCount = 49_675
+  /// Days that a table holds: 1969-12-31, 136 years and two guards.
+  @usableFromInline static let dayCount = 49_676
 
   /// Builds the table. `transitions` ascend; `initialOffset` (seconds) holds before the first.
   /// - Complexity: O(days + transitions).
@@ -62,7 +63,7 @@ public struct ZoneTable: Sendable, Equatable {
     func offset(_ p: Int) -> Int64 { Int64(p == 0 ? initialOffset : transitions[p - 1].offset) }
     func end(_ p: Int) -> Int64 { p < transitions.count ? transitions[p].at.microseconds : Int64.max }
     func begin(_ p: Int) -> Int64 { p == 0 ? Int64.min : transitions[p - 1].at.microseconds }
-    for day in 0..<Self.dayCount {
+    for day in -1..<Self.dayCount - 1 {
       let local = Int64(day) * 86_400 * second
       // The first instant whose local time is at or after local midnight of this day.
       while true {
@@ -93,15 +94,15 @@ public struct ZoneTable: Sendable, Equatable {
   /// The number of the day that holds `time`, clamped to the table. A guess and a step or two.
   @inlinable public func day(at time: EventTime) -> Int {
     let t = time.microseconds
-    var day = Int(t / 86_400_000_000)
-    day = max(0, min(day, dayStarts.count - 2))
-    while day > 0, dayStarts[day] > t { day -= 1 }
-    while day < dayStarts.count - 2, dayStarts[day + 1] <= t { day += 1 }
-    return day
+    var at = Int(t / 86_400_000_000) + 1
+    at = max(0, min(at, dayStarts.count - 2))
+    while at > 0, dayStarts[at] > t { at -= 1 }
+    while at < dayStarts.count - 2, dayStarts[at + 1] <= t { at += 1 }
+    return at - 1
   }
 
-  /// The first moment of day `day`, clamped to the table's last. O(1).
+  /// The first moment of day `day` (-1 or later), clamped to the table's last. O(1).
   @inlinable public func start(ofDay day: Int) -> EventTime {
-    EventTime(microseconds: dayStarts[min(day, dayStarts.count - 1)])
+    EventTime(microseconds: dayStarts[min(day + 1, dayStarts.count - 1)])
   }
 }

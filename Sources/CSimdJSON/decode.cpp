@@ -38,7 +38,7 @@ struct Node {
 class Arena {
  public:
   const uint8_t *copy(std::string_view text) {
-    if (used_ + text.size() > block_size(current_)) next(text.size());
+    if (blocks_.empty() || used_ + text.size() > block_size(current_)) next(text.size());
     uint8_t *at = blocks_[current_].get() + used_;
     memcpy(at, text.data(), text.size());
     used_ += text.size();
@@ -127,8 +127,8 @@ bool parse_rfc3339(const char *p, size_t n, int64_t &out) {
   return true;
 }
 
-// A JSON number token as an integer of 10^-scale, exactly. 0 fine, otherwise a status.
-int parse_decimal(std::string_view t, int scale, int64_t &out) {
+// A JSON number token as an integer of 10^-scale. 0 fine, otherwise a status. Digits beyond the scale are refused, or cut off.
+int parse_decimal(std::string_view t, int scale, int64_t &out, bool cuts = false) {
   while (!t.empty() && (t.back() == ' ' || t.back() == '\n' || t.back() == '\t' || t.back() == '\r')) t.remove_suffix(1);
   size_t i = 0;
   bool negative = i < t.size() && t[i] == '-';
@@ -167,15 +167,16 @@ int parse_decimal(std::string_view t, int scale, int64_t &out) {
   if (mantissa == 0) { out = 0; return 0; }
   for (; shift > 0; shift--) {
     mantissa *= 10;
-    if (mantissa > INT64_MAX) return TM_NUMBER_OUT_OF_RANGE;
+    if (mantissa > static_cast<__int128>(INT64_MAX) + 1) return TM_NUMBER_OUT_OF_RANGE;
   }
   for (; shift < 0; shift++) {
-    if (mantissa % 10 != 0) return TM_NUMBER_OUT_OF_RANGE;
+    if (mantissa % 10 != 0 && !cuts) return TM_NUMBER_OUT_OF_RANGE;
     mantissa /= 10;
-    if (mantissa == 0) return TM_NUMBER_OUT_OF_RANGE;
+    if (mantissa == 0) break;
   }
-  if (mantissa > INT64_MAX) return TM_NUMBER_OUT_OF_RANGE;
-  out = negative ? -static_cast<int64_t>(mantissa) : static_cast<int64_t>(mantissa);
+  if (negative) mantissa = -mantissa;
+  if (mantissa > INT64_MAX || mantissa < INT64_MIN) return TM_NUMBER_OUT_OF_RANGE;
+  out = static_cast<int64_t>(mantissa);
   return 0;
 }
 
@@ -202,7 +203,7 @@ struct tm_decoder {
   uint64_t identifier = 0;
   bool has_time = false, identifier_seen = false;
   std::string_view key_text;
-  char key_buffer[24];
+  char number_buffer[24], key_buffer[24];
   uint8_t failed = kNoField;
 
   int add(const char *const *path, size_t depth, int target) {
@@ -227,6 +228,14 @@ struct tm_decoder {
     if (target >= 0) seen[target] = 0;
     else if (target == kTime) has_time = false;
     else identifier_seen = false;
+  }
+
+  // All that lies below a node: an equal key before this one may have filled it.
+  void absent_below(const Node &node) {
+    for (const Node &child : node.children) {
+      for (int t : child.targets) absent(t);
+      absent_below(child);
+    }
   }
 
   int string_value(int target, std::string_view text) {
@@ -270,7 +279,7 @@ struct tm_decoder {
     if (target == kIdentifier) return fail(target, TM_WRONG_TYPE);
     if (target == kTime) {
       int scale = time_format == TM_EPOCH_SECONDS ? 6 : time_format == TM_EPOCH_MILLISECONDS ? 3 : 0;
-      if (time_format == TM_RFC3339 || parse_decimal(token, scale, value) != 0) return fail(target, TM_INVALID_TIME);
+      if (time_format == TM_RFC3339 || parse_decimal(token, scale, value, true) != 0) return fail(target, TM_INVALID_TIME);
       time = value;
       return accept_time();
     }
@@ -282,8 +291,10 @@ struct tm_decoder {
     columns[target].values[at] = value;
     seen[target] = 1;
     if (f.uses || target == partition_key) {
-      int n = snprintf(key_buffer, sizeof key_buffer, "%lld", static_cast<long long>(value));
-      return text_value(target, f, std::string_view(key_buffer, static_cast<size_t>(n)));
+      // The partition key's text is compared when the document is over: no other number may be written over it.
+      char *buffer = target == partition_key ? key_buffer : number_buffer;
+      int n = snprintf(buffer, sizeof key_buffer, "%lld", static_cast<long long>(value));
+      return text_value(target, f, std::string_view(buffer, static_cast<size_t>(n)));
     }
     return 0;
   }
@@ -374,6 +385,7 @@ struct tm_decoder {
       }
       od::value value = field.value();
       if (!child->children.empty()) {
+        absent_below(*child);
         od::json_type type;
         if (value.type().get(type)) return TM_INVALID_JSON;
         if (type == od::json_type::object) {
@@ -497,7 +509,7 @@ void tm_decode(tm_decoder *d, size_t count, const uint8_t *const *payloads, cons
     if (s) continue;
     times[i] = d->time;
     identifiers[i] = d->has_identifier ? d->identifier : 1;
-    if (d->partition_key >= 0)
+    if (d->partition_key >= 0 && columns[d->partition_key].present[i])
       misrouted[i] = keys[i] == nullptr || key_lengths[i] != d->key_text.size() ||
                      memcmp(keys[i], d->key_text.data(), d->key_text.size()) != 0;
   }

@@ -98,9 +98,11 @@ struct EventReading {
     }
   }
 
-  private static func decimal(_ text: String, _ scale: Int) -> Int64? {
+  /// Digits beyond `scale` are refused, or cut off.
+  private static func decimal(_ text: String, _ scale: Int, cuts: Bool = false) -> Int64? {
     let parts = text.split(separator: ".", omittingEmptySubsequences: false)
-    let fraction = parts.count > 1 ? String(parts[1]) : ""
+    var fraction = parts.count > 1 ? String(parts[1]) : ""
+    if cuts { fraction = String(fraction.prefix(scale)) }
     guard fraction.count <= scale else { return nil }
     return Int64(parts[0] + fraction + String(repeating: "0", count: scale - fraction.count))
   }
@@ -110,9 +112,9 @@ struct EventReading {
   private static func time(_ value: JSONValue, _ notation: Shape.TimeNotation) -> Int64? {
     switch (notation, value) {
     case (.rfc3339, .string(let bytes)): return rfc3339(String(decoding: bytes, as: UTF8.self))
-    case (.seconds, .number(let text)): return decimal(String(decoding: text, as: UTF8.self), 6)
-    case (.milliseconds, .number(let text)): return decimal(String(decoding: text, as: UTF8.self), 3)
-    case (.microseconds, .number(let text)): return Int64(String(decoding: text, as: UTF8.self))
+    case (.seconds, .number(let text)): return decimal(String(decoding: text, as: UTF8.self), 6, cuts: true)
+    case (.milliseconds, .number(let text)): return decimal(String(decoding: text, as: UTF8.self), 3, cuts: true)
+    case (.microseconds, .number(let text)): return decimal(String(decoding: text, as: UTF8.self), 0, cuts: true)
     default: return nil
     }
   }

@@ -2,7 +2,8 @@ import Foundation
 import Topologies
 
 /// Computes the exact result of a stream: dictionaries and sets, one event at a time, written to be read. It shares
-/// nothing with the engine, so that the two can be held against each other.
+/// nothing with the engine, so that the two can be held against each other. Texts are told apart by their bytes, as PostgreSQL
+/// does: to a String "é" of one character and of two are the same.
 ///
 /// Events of one partition must come in offset order; how partitions interleave does not matter.
 /// - Complexity: about 10 µs an event; memory for every row, member and id within the horizon.
@@ -12,7 +13,7 @@ public struct Expectation {
 
   private struct RowID: Hashable {
     var start: Int64
-    var by: [String]
+    var by: [[UInt8]]
   }
   private struct Row {
     var count: Int64 = 0
@@ -28,7 +29,7 @@ public struct Expectation {
     var seen: [[UInt8]: Int64] = [:]
     var pruneAt = 65_536
     /// Groups of each window, for the cap, by aggregate.
-    var groups: [[Int64: Set<[String]>]]
+    var groups: [[Int64: Set<[[UInt8]]>]]
   }
 
   private let shape: Shape
@@ -36,7 +37,7 @@ public struct Expectation {
   private var partitions: [Int: Partition] = [:]
   private var rows: [[RowID: Row]]
   private var late: [[RowID: Int64]]
-  private var members: [String: UInt32] = [:]
+  private var members: [[UInt8]: UInt32] = [:]
   private var dayStarts: [Int: Int64] = [:]
   private var ledger: [String: Int64] = [:]
   private var quarantine: [String: Int64] = [:]
@@ -105,13 +106,13 @@ public struct Expectation {
 
   private func passes(_ aggregate: Shape.Aggregate, _ reading: EventReading) -> Bool {
     aggregate.terms.allSatisfy { term in
-      let isOne = reading.values[term.field].map { term.values.contains($0.text) } ?? false
+      let isOne = reading.values[term.field].map { value in term.values.contains { $0.utf8.elementsEqual(value.text.utf8) } } ?? false
       return isOne != term.negated
     }
   }
 
-  private func key(_ aggregate: Shape.Aggregate, _ reading: EventReading) -> [String] {
-    aggregate.by.map { reading.values[$0]?.text ?? "" }
+  private func key(_ aggregate: Shape.Aggregate, _ reading: EventReading) -> [[UInt8]] {
+    aggregate.by.map { Array((reading.values[$0]?.text ?? "").utf8) }
   }
 
   private mutating func apply(_ a: Int, _ aggregate: Shape.Aggregate, _ reading: EventReading, _ partition: inout Partition) {
@@ -121,7 +122,7 @@ public struct Expectation {
       if partition.groups[a][start]?.count ?? 0 < aggregate.maxGroups {
         partition.groups[a][start, default: []].insert(by)
       } else {
-        by = by.map { _ in "__overflow__" }
+        by = by.map { _ in Array("__overflow__".utf8) }
       }
     }
     let id = RowID(start: start, by: by)
@@ -136,7 +137,7 @@ public struct Expectation {
       guard let field = measure.kind.field, let value = reading.values[field] else { continue }
       row.present[m] += 1
       if case .distinct = measure.kind {
-        row.members[m].insert(member(value.text))
+        row.members[m].insert(member(Array(value.text.utf8)))
         continue
       }
       guard case .number(let number) = value else { continue }
@@ -150,7 +151,7 @@ public struct Expectation {
     rows[a][id] = row
   }
 
-  private mutating func member(_ text: String) -> UInt32 {
+  private mutating func member(_ text: [UInt8]) -> UInt32 {
     if let known = members[text] { return known }
     let id = UInt32(members.count)
     members[text] = id
@@ -195,17 +196,19 @@ public struct Expectation {
       aggregates[Topology.sqlName(aggregate.name)] = ExpectedResult.Aggregate(
         by: aggregate.by.map { Topology.sqlName(shape.fields[$0].name) },
         rows: sorted.map {
-          ExpectedResult.Row(window_start: ExpectedResult.timeText($0.key.start), by: $0.key.by, measures: measures(aggregate, $0.value))
+          ExpectedResult.Row(window_start: ExpectedResult.timeText($0.key.start), by: Self.texts($0.key.by), measures: measures(aggregate, $0.value))
         },
-        late: late.map { ExpectedResult.LateRow(window_start: ExpectedResult.timeText($0.key.start), by: $0.key.by, count: $0.value) })
+        late: late.map { ExpectedResult.LateRow(window_start: ExpectedResult.timeText($0.key.start), by: Self.texts($0.key.by), count: $0.value) })
     }
     return ExpectedResult(topology: shape.topology, offsets: offsets, ledger: buckets, quarantine: quarantine, aggregates: aggregates)
   }
 
   private static func precedes(_ a: RowID, _ b: RowID) -> Bool {
     if a.start != b.start { return a.start < b.start }
-    return a.by.lexicographicallyPrecedes(b.by)
+    return a.by.lexicographicallyPrecedes(b.by) { $0.lexicographicallyPrecedes($1) }
   }
+
+  private static func texts(_ by: [[UInt8]]) -> [String] { by.map { String(decoding: $0, as: UTF8.self) } }
 
   private func measures(_ aggregate: Shape.Aggregate, _ row: Row) -> [String: ExpectedResult.Value] {
     var result: [String: ExpectedResult.Value] = [:]

@@ -80,10 +80,11 @@ public struct ExpectedResult: Codable, Equatable, Sendable {
 
   /// `2024-06-01T00:00:00Z`, with a fraction where there is one.
   public static func timeText(_ microseconds: Int64) -> String {
-    let second = Int(microseconds / 1_000_000)
-    let (day, rest) = (second / 86_400, second % 86_400)
+    // Days west of UTC begin before 1970 for its first hours.
+    let second = Int((Double(microseconds) / 1_000_000).rounded(.down))
+    let day = Int((Double(second) / 86_400).rounded(.down)), rest = second - day * 86_400
     let clock = [rest / 3600, rest / 60 % 60, rest % 60].map { CivilDay.padded($0, 2) }.joined(separator: ":")
-    var fraction = microseconds % 1_000_000 == 0 ? "" : "." + CivilDay.padded(Int(microseconds % 1_000_000), 6)
+    var fraction = microseconds % 1_000_000 == 0 ? "" : "." + CivilDay.padded(Int(microseconds) - second * 1_000_000, 6)
     while fraction.hasSuffix("0") { fraction.removeLast() }
     return "\(CivilDay(number: day))T\(clock)\(fraction)Z"
   }

@@ -50,12 +50,12 @@ enum Comparison {
 
   private static func rows(_ table: String, _ aggregate: ExpectedResult.Aggregate, _ books: Books) throws(WarehouseError) -> [String] {
     let measures = aggregate.rows.first.map { $0.measures.keys.sorted() } ?? []
-    var actual: [[String]: [String?]] = [:]
-    for row in try books.rows(of: table, by: aggregate.by, measures: measures) { actual[row.key] = row.measures }
+    var actual: [Key: [String?]] = [:]
+    for row in try books.rows(of: table, by: aggregate.by, measures: measures) { actual[Key(row.key)] = row.measures }
     var lines: [String] = []
     for row in aggregate.rows {
       let key = [row.window_start] + row.by
-      guard let here = actual.removeValue(forKey: key) else {
+      guard let here = actual.removeValue(forKey: Key(key)) else {
         lines.append("\(table) [\(text(key))]: missing")
         continue
       }
@@ -64,7 +64,14 @@ enum Comparison {
         if here[m] != wanted { lines.append("\(table) [\(text(key))] \(name): \(here[m] ?? "NULL"), expected \(wanted ?? "NULL")") }
       }
     }
-    return lines + actual.keys.map { "\(table) [\(text($0))]: not expected" }.sorted()
+    return lines + actual.keys.map { "\(table) [\(text($0.texts))]: not expected" }.sorted()
+  }
+
+  /// A row's key by its bytes: two texts that a String takes for one are two rows.
+  private struct Key: Hashable {
+    let bytes: [[UInt8]]
+    init(_ texts: [String]) { bytes = texts.map { Array($0.utf8) } }
+    var texts: [String] { bytes.map { String(decoding: $0, as: UTF8.self) } }
   }
 
   private static func text(_ key: [String]) -> String { key.joined(separator: " | ") }
@@ -72,15 +79,15 @@ enum Comparison {
   private static func lateCounts(_ topology: String, _ table: String, _ aggregate: ExpectedResult.Aggregate, _ books: Books)
     throws(WarehouseError) -> [String]
   {
-    var actual: [[String]: Int64] = [:]
-    for row in try books.lateCounts(topology: topology, table: table, width: aggregate.by.count) { actual[row.key] = row.late }
+    var actual: [Key: Int64] = [:]
+    for row in try books.lateCounts(topology: topology, table: table, width: aggregate.by.count) { actual[Key(row.key)] = row.late }
     var lines: [String] = []
     for row in aggregate.late {
       let key = [row.window_start] + row.by
-      let here = actual.removeValue(forKey: key)
+      let here = actual.removeValue(forKey: Key(key))
       if here != row.count { lines.append("\(table) [\(text(key))] late: \(here.map { "\($0)" } ?? "missing"), expected \(row.count)") }
     }
-    return lines + actual.keys.map { "\(table) [\(text($0))] late: not expected" }.sorted()
+    return lines + actual.keys.map { "\(table) [\(text($0.texts))] late: not expected" }.sorted()
   }
 
   private static func totals(_ expected: ExpectedResult, _ books: Books) throws(WarehouseError) -> [String] {

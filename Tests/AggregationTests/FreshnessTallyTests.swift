@@ -14,6 +14,16 @@ import Testing
     }
   }
 
+  /// Producers set any timestamp: two near the end of 64 bits ended every instance that was looked at.
+  @Test(arguments: [Int64.max - 100, Int64.max, Int64.min, Int64.max / 1000 - 70]) func timesNearTheEndOf64BitsAreSurvived(reference: Int64) {
+    let now: Int64 = 1_700_000_000_000
+    var tally = TimeTally(reference: reference)
+    for time in [Int64.max, Int64.max - 1, Int64.max - 100, Int64.min, 0, now, reference] { tally.add(time) }
+    var ages: [Int64] = []
+    tally.forEach { time, count in for _ in 0..<count { ages.append(now - time) } }
+    #expect(ages.count == 7)
+  }
+
   @Test func countsAddUpWhateverTheTimes() {
     var random = SystemRandomNumberGenerator()
     var tally = TimeTally(reference: 0)

@@ -42,4 +42,24 @@ import Testing
     #expect(before.end == after.start)
     #expect(after.end.microseconds - after.start.microseconds == 24 * hour)
   }
+
+  /// An SDK that sends 0 for its time: west of UTC that is still 1969, as it is for the batch side.
+  @Test func theFirstHoursOf1970WestOfUTCAreADayOf1969() {
+    let zone = ZoneTable(name: "Test", initialOffset: -5 * 3600, transitions: [])
+    let days = WindowPlan.calendarDays(1, zone: zone)
+    for time in [0, 5 * hour - 1] {
+      let window = days.window(at: .init(microseconds: time))
+      #expect(window == Window(start: .init(microseconds: -19 * hour), end: .init(microseconds: 5 * hour)))
+    }
+    #expect(days.window(at: .init(microseconds: 5 * hour)).start.microseconds == 5 * hour)
+  }
+
+  /// The last moment that is accepted lies in a whole day in every zone.
+  @Test(arguments: [-12, -5, 0, 5, 14]) func theLastDayIsWhole(offset: Int) {
+    let zone = ZoneTable(name: "Test", initialOffset: offset * 3600, transitions: [])
+    let last = EventTime(microseconds: Limits.latestTime)
+    let window = WindowPlan.calendarDays(1, zone: zone).window(at: last)
+    #expect(window.contains(last))
+    #expect(window.end.microseconds - window.start.microseconds == 24 * hour)
+  }
 }

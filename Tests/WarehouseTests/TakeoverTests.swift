@@ -27,6 +27,29 @@ import Warehouse
     #expect(whole.snapshot().aggregates[0].groups.count == 3)
   }
 
+  /// What an outage or a backlog leaves is flushed in large chunks: those after them were never merged again, one a flush
+  /// and second, until their windows closed.
+  @Test func largeChunksDoNotKeepSmallOnesApart() throws {
+    let fixture = try Fixture("large")
+    let warehouse = fixture.warehouse()
+    let partition = try warehouse.acquire([Fixture.id]) { _ in Offset(0) }[0]
+    for n in 0..<200 {
+      // Two of 100 members each, then some of one.
+      let members = n < 2 ? (0..<100).map { UInt64(1 + n * 100 + $0) } : [UInt64(1000 + n)]
+      #expect(warehouse.flush(Fixture.request(UInt64(n), partition, Fixture.delta(from: Int64(n), count: 1, members: members))) == .committed)
+      if n % 16 == 15 { try warehouse.compact(Fixture.id, partition.epoch, longest: 1600) }
+    }
+    let heir = try fixture.warehouse("b").acquire([Fixture.id]) { _ in Offset(0) }[0]
+    #expect(heir.chunks.count < 40)
+    #expect(heir.chunks.allSatisfy { $0.count <= 1800 })
+    var whole = PartitionProcessor(plan: fixture.topology.plan(), at: Offset(0), hash: { UInt64($0.utf8.count) })
+    for chunk in heir.chunks { whole.restore(try DeltaCodec.decode(chunk)) }
+    let members = whole.snapshot().aggregates[1].groups.map { group -> Int in
+      if case .distinct(let hashes) = group.measures[0] { hashes.count } else { 0 }
+    }
+    #expect(members == [200 + 198])
+  }
+
   @Test func compactionUnderAnOldEpochChangesNothing() throws {
     let fixture = try Fixture("oldepoch")
     let warehouse = fixture.warehouse()

@@ -88,6 +88,22 @@ import Workload
     #expect(planted.late > 0 && planted.duplicate > 0 && planted.invalid > 0 && planted.farFuture > 0)
   }
 
+  /// "é" of one character and of two: two keys, two members and two values of `where`, as PostgreSQL and the core have it.
+  @Test func textsAreToldApartByTheirBytes() throws {
+    let yaml = Self.berlin.replacing("[kind_1, kind_2]", with: "[\u{E9}]").replacing("paid: true, ", with: "")
+    let topology = try Topology.parse(yaml: yaml, file: "shop.yaml")
+    var expectation = Expectation(topology)
+    for (n, text) in ["\u{E9}", "e\u{301}", "\u{E9}"].enumerated() {
+      let payload = "{\"meta\":{\"id\":\"\(n)\"},\"ts\":1700000000000,\"user\":\"\(text)\",\"kind\":\"\(text)\"}"
+      expectation.add(GeneratedEvent(key: Array(text.utf8), payload: Array(payload.utf8), timestampMilliseconds: 1_700_000_000_000, partition: 0))
+    }
+    let result = expectation.result
+    #expect(result.aggregates["days"]!.rows.map { $0.measures["n"] } == [.integer(1), .integer(2)])
+    #expect(result.aggregates["days"]!.rows.map { $0.by[0].utf8.count } == [3, 2])
+    #expect(result.aggregates["two_days"]!.rows.map { $0.measures["users"] } == [.integer(1)])
+    #expect(result.ledger["misrouted"] == 0)
+  }
+
   @Test func oneSeedOneStream() throws {
     let topology = try Topology.parse(yaml: Self.berlin, file: "shop.yaml")
     let a = Array(try EventGenerator(topology, Self.faulty(7))), b = Array(try EventGenerator(topology, Self.faulty(7)))
