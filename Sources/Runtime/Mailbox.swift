@@ -5,7 +5,7 @@ import Foundation
 // Safety: see below.
 final class Mailbox<Message>: @unchecked Sendable {
   // Safety: `messages` and `isClosed` are only touched while `condition` is locked.
-  private let condition = NSCondition()
+  private let condition = Condition()
   private var messages: [Message] = []
   private var isClosed = false
 
@@ -30,7 +30,7 @@ final class Mailbox<Message>: @unchecked Sendable {
   /// All messages that wait; waits for the first one up to `seconds`. nil: closed and empty.
   func takeAll(waiting seconds: Double) -> [Message]? {
     condition.withLock {
-      let deadline = Date(timeIntervalSinceNow: seconds)
+      let deadline = Condition.deadline(seconds)
       while messages.isEmpty, !isClosed { if !condition.wait(until: deadline) { break } }
       if messages.isEmpty { return isClosed ? nil : [] }
       let taken = messages
@@ -43,7 +43,7 @@ final class Mailbox<Message>: @unchecked Sendable {
   /// Waits until at most `depth` messages wait, up to `seconds`.
   func awaitRoom(depth: Int, waiting seconds: Double) {
     condition.withLock {
-      let deadline = Date(timeIntervalSinceNow: seconds)
+      let deadline = Condition.deadline(seconds)
       while messages.count > depth, !isClosed { if !condition.wait(until: deadline) { break } }
     }
   }
@@ -53,7 +53,7 @@ final class Mailbox<Message>: @unchecked Sendable {
 // Safety: see below.
 final class Worker: @unchecked Sendable {
   // Safety: `isDone` is only touched while `condition` is locked; `thread` never changes.
-  private let condition = NSCondition()
+  private let condition = Condition()
   private var isDone = false
   private var thread: Thread?
 
@@ -76,7 +76,7 @@ final class Worker: @unchecked Sendable {
   /// Waits up to `seconds`; whether it has ended.
   func join(within seconds: Double) -> Bool {
     condition.withLock {
-      let deadline = Date(timeIntervalSinceNow: seconds)
+      let deadline = Condition.deadline(seconds)
       while !isDone { if !condition.wait(until: deadline) { break } }
       return isDone
     }
