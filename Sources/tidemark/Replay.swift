@@ -69,7 +69,8 @@ final class Sender {
   private let producer: Producer
   private let topic: String
   private let rate: Int?
-  private let begin = Date()
+  /// Of the first event: making a topic is not part of the pace.
+  private lazy var begin = Date()
   private var said = Date()
   private(set) var sent = 0
 
