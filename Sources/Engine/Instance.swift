@@ -24,7 +24,7 @@ public struct InstanceLimits: Sendable {
   /// How long a stopped partition that is still assigned waits until it is taken over anew.
   public var reacquireAfter: Milliseconds = 30_000
   /// The same for a fenced one, doubled each time that it is fenced again without a flush in between, up to `reacquireAfter`.
-  /// More than a heartbeat (3 s): a zombie must hear that it has lost the partition before it takes it from its owner.
+  /// More than a heartbeat (3 s where librdkafka's own default is in force): a zombie must hear that it has lost the partition before it takes it from its owner.
   public var reacquireFencedAfter: Milliseconds = 5000
   public init() {}
 

@@ -37,16 +37,6 @@ public final class Consumer {
   /// Passing errors since the start.
   public private(set) var errorCount = 0
 
-  /// 64 MiB of messages wait at most: enough to hide a fetch's round trip, little enough to bound memory.
-  static let defaults = [
-    ("client.id", "tidemark"), ("partition.assignment.strategy", "cooperative-sticky"), ("queued.min.messages", "100000"),
-    ("queued.max.messages.kbytes", "65536"), ("allow.auto.create.topics", "false"), ("topic.metadata.refresh.interval.ms", "10000"),
-    ("statistics.interval.ms", "5000"),
-  ]
-  /// How long fetching pauses when the queue is full: 1 s by default, which throttles a fast consumer. Versions before
-  /// 2.2 have no property of its own for it and use the one for errors.
-  static let pace = [("fetch.error.backoff.ms", "50"), ("fetch.queue.backoff.ms", "10")]
-
   private final class EventBox {
     var events: [ConsumerEvent] = []
     /// Closing waits for the answers to its own callbacks: they are given at once.
@@ -67,7 +57,9 @@ public final class Consumer {
     ]
     if let instanceID { forced.append(("group.instance.id", instanceID)) }
     let box = EventBox()
-    handle = try RdKafkaHandle(RD_KAFKA_CONSUMER, settings, defaults: Self.defaults, forced: forced, ifKnown: Self.pace) { conf in
+    handle = try RdKafkaHandle(
+      RD_KAFKA_CONSUMER, settings, defaults: Self.defaults + Self.membership(settings, isStatic: instanceID != nil), forced: forced, ifKnown: Self.pace
+    ) { conf in
       rd_kafka_conf_set_opaque(conf, Unmanaged.passUnretained(box).toOpaque())
       rd_kafka_conf_set_rebalance_cb(conf) { raw, code, list, opaque in
         // Safety: the box lives as long as the consumer, which closes the handle before it goes.
