@@ -103,6 +103,7 @@ extension Instance {
       task.pendingWatermark = store.watermark
       task.pending = pending
       task.state = PartitionState(processor)
+      task.isCatchingUp = true
       if let beginning = store.beginning, let horizon = rebuildFrom, horizon.offset < beginning, beginning <= next {
         incompleteHorizon(task.id, horizon.offset, known: beginning)
         rebuildFrom = DeduplicationHorizon(offset: beginning, watermark: horizon.watermark)

@@ -57,6 +57,11 @@ extension Instance {
       task.phase = .running
     }
     task.endOffset = offset
+    if task.isCatchingUp {
+      // Who reads its rows has waited for the takeover already.
+      task.isCatchingUp = false
+      flushDue = .min
+    }
     guard task.phase == .running, offset > state.processor.nextOffset else { return }
     take(state.processor.skip(to: offset), task)
   }

@@ -253,6 +253,23 @@ import Testing
     #expect(flush(in: feed(instance, id, 90..<99, now: 200_000)) != nil)
   }
 
+  /// Events wait for as long as a takeover takes: what is read up to the end is not kept for a flush interval more.
+  @Test func aPartitionThatWasTakenOverIsFlushedAsSoonAsItsEndIsReached() throws {
+    let instance = instance { $0.flushInterval = 1000 }
+    start(instance, [id])
+    let first = try #require(flush(in: feed(instance, id, 0..<10, now: 10)))
+    #expect(flush(in: feed(instance, id, 10..<90, now: 20)) == nil)
+    _ = instance.handle(.flushFinished(first.id, .committed), now: 30)
+    #expect(flush(in: feed(instance, id, 90..<100, now: 40)) == nil)
+    let second = try #require(flush(in: instance.handle(.endOfPartition(id, Offset(100)), now: 50)))
+    #expect(second.parts[0].delta.to == Offset(100))
+    _ = instance.handle(.flushFinished(second.id, .committed), now: 60)
+    // From here on the interval holds.
+    #expect(flush(in: feed(instance, id, 100..<110, now: 70)) == nil)
+    #expect(flush(in: instance.handle(.endOfPartition(id, Offset(110)), now: 80)) == nil)
+    #expect(flush(in: instance.handle(.tick, now: 1050)) != nil)
+  }
+
   @Test func aDrainingInstanceTakesNothingMore() {
     let instance = instance()
     start(instance, [id])
