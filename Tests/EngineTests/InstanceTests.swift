@@ -275,7 +275,6 @@ import Testing
     start(instance, [id])
     #expect(instance.handle(.drain, now: 5).contains { if case .drained = $0 { true } else { false } })
     let effects = instance.handle(.assigned([other]), now: 6)
-    #expect(effects.contains { if case .leaveOut(other) = $0 { true } else { false } })
     #expect(!effects.contains { if case .acquire = $0 { true } else { false } })
   }
 
