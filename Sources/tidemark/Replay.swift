@@ -106,6 +106,9 @@ final class Sender {
     }
   }
 
+  /// To be called before the first event: nothing is sent before the time that it bears.
+  func wait(until time: Date) { Thread.sleep(forTimeInterval: max(0, time.timeIntervalSinceNow)) }
+
   private var progress: String {
     let seconds = max(0.001, Date().timeIntervalSince(begin))
     return "\(topic): \(Console.grouped(sent)) events sent, \(Console.grouped(Int(Double(sent) / seconds)))/s"
