@@ -110,6 +110,7 @@ extension Instance {
         effects.append(.start(task.id, horizon.offset))
       } else {
         task.phase = .running
+        flushesSoon = true
         effects.append(.start(task.id, mutation.contains(.startsOneTooFar) ? Offset(next.value + 1) : next))
       }
     } catch {
