@@ -1,4 +1,4 @@
-"""What the benchmarks in Python share: servers that end with them, and the command under test."""
+"""What the benchmarks in Python share: servers that end with them, the command under test, sessions, waiting."""
 import os, socket, subprocess, sys, tempfile, time
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -62,6 +62,15 @@ class Bench:
         print(f"{what}:\n{open(self.path('broker.log')).read()[-2000:]}", file=sys.stderr)
         sys.exit(69)
 
+    def make_topic(self, name, partitions):
+        """Makes a topic before anything is sent to it."""
+        sys.path.insert(0, os.path.join(CACHE, "site"))
+        from confluent_kafka.admin import AdminClient, NewTopic
+
+        admin = AdminClient({"bootstrap.servers": os.environ["TIDEMARK_KAFKA"]})
+        for made in admin.create_topics([NewTopic(name, partitions, 1)]).values():
+            made.result(30)
+
     def start_postgres(self):
         """An ephemeral PostgreSQL; its process."""
         server = self.start([self.binary, "postgres"], stdout=subprocess.PIPE, text=True)
@@ -70,7 +79,66 @@ class Bench:
 
     def query(self, sql):
         """Rows as lists of texts. psql from the distribution, without the newer librdkafka's libraries."""
-        environment = {k: v for k, v in os.environ.items() if k != "LD_LIBRARY_PATH"}
         out = subprocess.run(["psql", "-XAtq", "-F", "\t", "-c", sql, os.environ["TIDEMARK_POSTGRES"]], check=True, capture_output=True, text=True,
-                             env=environment).stdout
+                             env=distribution()).stdout
         return [line.split("\t") for line in out.splitlines()]
+
+
+def distribution():
+    """The environment for the distribution's own programs."""
+    return {k: v for k, v in os.environ.items() if k != "LD_LIBRARY_PATH"}
+
+
+class Session:
+    """One psql that answers many questions."""
+
+    def __init__(self, bench):
+        self.process = bench.start(["psql", "-XAtq", os.environ["TIDEMARK_POSTGRES"]], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+                                   bufsize=1, env=distribution())
+
+    def ask(self, sql):
+        self.process.stdin.write(sql + "; SELECT 'end of answer';\n")
+        self.process.stdin.flush()
+        lines = []
+        while (line := self.process.stdout.readline().rstrip("\n")) != "end of answer":
+            if not line and self.process.poll() is not None:
+                sys.exit("psql ended")
+            lines.append(line)
+        return lines
+
+
+class Instance:
+    """One `tidemark run`, with a directory and a log of its own."""
+
+    def __init__(self, bench, name, *more, place=None):
+        self.name, self.log = name, bench.path(f"{place or name}.log")
+        self.process = bench.start([bench.binary, "run", "--topology", TOPOLOGY, "--data-dir", bench.path(place or name), "--instance", name, *more],
+                                   stderr=open(self.log, "w"))
+
+    @property
+    def messages(self):
+        with open(self.log) as file:
+            return file.read()
+
+    def says(self, text):
+        return text in self.messages
+
+    def end(self):
+        self.process.terminate()
+        return self.process.wait()
+
+
+def until(what, condition, seconds=300, pause=0.01):
+    """Waits for a condition; its value."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        value = condition()
+        if value:
+            return value
+        time.sleep(pause)
+    sys.exit(f"{what} did not come within {seconds} s")
+
+
+def quantile(values, share):
+    values = sorted(values)
+    return values[min(len(values) - 1, int(share * len(values)))]

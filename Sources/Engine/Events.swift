@@ -34,10 +34,8 @@ public enum InstanceEvent {
 /// What the runtime is to do. Effects are performed in order.
 public enum Effect: Sendable {
   case acquire([PartitionID])
-  /// Fetch from this offset on: the partition's assignment can be answered.
+  /// Fetch from this offset on.
   case start(PartitionID, Offset)
-  /// The partition is not to be fetched: its assignment is answered without it.
-  case leaveOut(PartitionID)
   /// Go back or forward to this offset.
   case seek(PartitionID, Offset)
   /// Its revocation can be answered.

@@ -3,10 +3,7 @@ import Aggregation
 /// Partitions come and go.
 extension Instance {
   func assigned(_ partitions: [PartitionID]) {
-    if isDraining || hasDrained {
-      for id in partitions { effects.append(.leaveOut(id)) }
-      return
-    }
+    if isDraining || hasDrained { return }
     for id in partitions { tasks[id] = PartitionTask(id: id) }
     guard !partitions.isEmpty else { return }
     acquireRetry?.partitions.removeAll(where: partitions.contains)
@@ -60,7 +57,6 @@ extension Instance {
     guard isNewest(id), let task = tasks[id] else { return }
     task.phase = .stopped
     effects.append(.say(.error, "\(id) stays stopped: \(reason)"))
-    effects.append(.leaveOut(id))
   }
 
   /// Builds the state: the store's chunks, then what the local journal has beyond them if it may be used.
@@ -103,6 +99,7 @@ extension Instance {
       task.pendingWatermark = store.watermark
       task.pending = pending
       task.state = PartitionState(processor)
+      task.isCatchingUp = true
       if let beginning = store.beginning, let horizon = rebuildFrom, horizon.offset < beginning, beginning <= next {
         incompleteHorizon(task.id, horizon.offset, known: beginning)
         rebuildFrom = DeduplicationHorizon(offset: beginning, watermark: horizon.watermark)
@@ -113,12 +110,12 @@ extension Instance {
         effects.append(.start(task.id, horizon.offset))
       } else {
         task.phase = .running
+        flushesSoon = true
         effects.append(.start(task.id, mutation.contains(.startsOneTooFar) ? Offset(next.value + 1) : next))
       }
     } catch {
       task.phase = .stopped
       effects.append(.alert(task.id, task.epoch, kind: "state_unreadable", stops: true, "state of \(task.id) cannot be read: \(error)"))
-      effects.append(.leaveOut(task.id))
     }
   }
 
@@ -193,7 +190,6 @@ extension Instance {
   }
 
   func outOfRange(_ id: PartitionID, _ reason: String) {
-    // A partition that is not fetched was left out at offset 0, which Kafka need not have.
     guard let task = tasks[id], task.isActive else { return }
     if case .rebuilding(let below, _) = task.phase {
       incompleteHorizon(id, nil, known: below)

@@ -21,8 +21,9 @@ extension Instance {
       if case .rebuilding(let below, var mark) = task.phase {
         let reached = state.processor.rebuildIdentifiers(batch, part, below: below, mark: &mark)
         task.phase = reached ? .running : .rebuilding(below: below, mark: mark)
-        if reached { effects.append(.say(.info, "\(id): the deduplication horizon is rebuilt")) }
-        if !reached { continue }
+        guard reached else { continue }
+        effects.append(.say(.info, "\(id): the deduplication horizon is rebuilt"))
+        flushesSoon = true
       }
       var delta = state.processor.apply(batch, part)
       if mutation.contains(.gapBookedAsApplied) {
@@ -57,6 +58,11 @@ extension Instance {
       task.phase = .running
     }
     task.endOffset = offset
+    if task.isCatchingUp {
+      // Who reads its rows has waited for the takeover already.
+      task.isCatchingUp = false
+      flushDue = .min
+    }
     guard task.phase == .running, offset > state.processor.nextOffset else { return }
     take(state.processor.skip(to: offset), task)
   }
@@ -72,6 +78,10 @@ extension Instance {
   }
 
   func flushIfDue(_ now: Milliseconds) {
+    if flushesSoon {
+      flushesSoon = false
+      flushDue = min(flushDue, now + limits.catchUpTime)
+    }
     if var waiting = flight {
       guard let at = waiting.retryAt, now >= at else { return }
       waiting.retryAt = nil

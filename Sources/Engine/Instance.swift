@@ -5,6 +5,9 @@ import Decoding
 public struct InstanceLimits: Sendable {
   /// Milliseconds between flushes.
   public var flushInterval: Milliseconds = 1000
+  /// Milliseconds between the moment from which a partition that was taken over consumes what is new, and its first flush: its
+  /// readers have waited already. Time for what has piled up to be read.
+  public var catchUpTime: Milliseconds { min(150, flushInterval / 4) }
   /// Pending bytes at which partitions pause; they go on at half of it.
   public var pendingBytes = 256 << 20
   /// Unflushed journal bytes at which partitions pause.
@@ -24,7 +27,7 @@ public struct InstanceLimits: Sendable {
   /// How long a stopped partition that is still assigned waits until it is taken over anew.
   public var reacquireAfter: Milliseconds = 30_000
   /// The same for a fenced one, doubled each time that it is fenced again without a flush in between, up to `reacquireAfter`.
-  /// More than a heartbeat (3 s): a zombie must hear that it has lost the partition before it takes it from its owner.
+  /// More than a heartbeat (3 s where librdkafka's own default is in force): a zombie must hear that it has lost the partition before it takes it from its owner.
   public var reacquireFencedAfter: Milliseconds = 5000
   public init() {}
 
@@ -55,6 +58,8 @@ public final class Instance {
   var flight: Flight?
   var flushCount: UInt64 = 0
   var flushDue: Milliseconds = 0
+  /// A partition has just begun to consume what is new.
+  var flushesSoon = false
   var isDraining = false
   var hasDrained = false
   var isJournalBlocked = false

@@ -77,7 +77,6 @@ public final class InstanceWorker {
     switch effect {
     case .acquire(let partitions): post(.store(.acquire(partitions)))
     case .start(let id, let offset), .seek(let id, let offset): post(.poller(.start(id, offset)))
-    case .leaveOut(let id): post(.poller(.leaveOut(id)))
     case .release(let id, let epoch):
       if let epoch { post(.store(.release(id, epoch))) }
       post(.poller(.release(id)))

@@ -19,7 +19,6 @@ public enum ConsumerCommand: Sendable {
   /// What follows knows of the assignment of these.
   case heard([PartitionID])
   case start(PartitionID, Offset)
-  case leaveOut(PartitionID)
   case release(PartitionID)
   case pause([PartitionID])
   case resume([PartitionID])
@@ -38,7 +37,7 @@ public enum RunEnd: Error, Sendable, Equatable {
 
 /// What the polling thread does to the consumer, in this order; after a call that fails the rest of its list is left out.
 public enum ConsumerCall: Sendable, Equatable {
-  /// Partitions by number, each with the offset to begin at.
+  /// Partitions that are fetched as well, each with the offset to begin at; an assignment of the group is answered by it.
   case assign([PartitionID: Int64])
   case unassign([PartitionID])
   case pause([PartitionID])
@@ -57,14 +56,9 @@ extension Rebalance {
       heard(ids)
       return []
     case .start(let id, let offset): return calls(for: start(id, offset.value))
-    case .leaveOut(let id): return calls(for: leaveOut(id))
     case .release(let id): return calls(for: release(id))
-    case .pause(let ids):
-      pause(ids)
-      return [.pause(ids)]
-    case .resume(let ids):
-      resume(ids)
-      return [.resume(ids)]
+    case .pause(let ids): return [.pause(ids)]
+    case .resume(let ids): return [.resume(ids)]
     case .acknowledge(let offsets): return [.acknowledge(offsets)]
     case .drained: return [.end(nil)]
     case .failed(let reason): return [.end(reason)]
@@ -75,11 +69,7 @@ extension Rebalance {
   public mutating func calls(for answer: Answer?) -> [ConsumerCall] {
     switch answer {
     case nil: return []
-    case .assign(let partitions):
-      // Left-out partitions are assigned and paused, so that they can be started later without another rebalance.
-      let waiting = takePaused().filter { partitions[$0] != nil }
-      let paused = partitions.filter { $0.value == Self.leftOut }.map(\.key).sorted() + waiting
-      return [.assign(partitions.mapValues { max(0, $0) })] + (paused.isEmpty ? [] : [.pause(paused)])
+    case .assign(let partitions): return [.assign(partitions)]
     case .unassign(let partitions): return [.unassign(partitions)]
     case .seek(let id, let offset): return [.seek(id, offset), .resume([id])]
     }

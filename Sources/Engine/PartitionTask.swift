@@ -31,6 +31,8 @@ final class PartitionTask {
   /// Set when the group wants the partition back: the time by which it is given up in any case.
   var drainBy: Milliseconds?
   var isPaused = false
+  /// Taken over, and its end not reached since.
+  var isCatchingUp = false
   /// When a stopped or fenced partition is taken over anew.
   var reacquireAt: Milliseconds?
   /// How often it was fenced since its last flush.

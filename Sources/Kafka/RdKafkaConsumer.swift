@@ -5,7 +5,8 @@ public enum ConsumerEvent: Sendable {
   case records(RecordSet)
   /// Everything below the offset has been delivered.
   case endOfPartition(TopicPartition, Int64)
-  /// To be answered by `assign`, once, now or later.
+  /// To be answered by `assign`, once, with any of them or none: what is left out can be assigned later, by a call of its own.
+  /// Until the answer fetching of all partitions stands still, and the group's next change waits.
   case assigned([TopicPartition])
   /// To be answered by `unassign`, once, now or later.
   case revoked([TopicPartition])
@@ -37,16 +38,6 @@ public final class Consumer {
   /// Passing errors since the start.
   public private(set) var errorCount = 0
 
-  /// 64 MiB of messages wait at most: enough to hide a fetch's round trip, little enough to bound memory.
-  static let defaults = [
-    ("client.id", "tidemark"), ("partition.assignment.strategy", "cooperative-sticky"), ("queued.min.messages", "100000"),
-    ("queued.max.messages.kbytes", "65536"), ("allow.auto.create.topics", "false"), ("topic.metadata.refresh.interval.ms", "10000"),
-    ("statistics.interval.ms", "5000"),
-  ]
-  /// How long fetching pauses when the queue is full: 1 s by default, which throttles a fast consumer. Versions before
-  /// 2.2 have no property of its own for it and use the one for errors.
-  static let pace = [("fetch.error.backoff.ms", "50"), ("fetch.queue.backoff.ms", "10")]
-
   private final class EventBox {
     var events: [ConsumerEvent] = []
     /// Closing waits for the answers to its own callbacks: they are given at once.
@@ -67,7 +58,9 @@ public final class Consumer {
     ]
     if let instanceID { forced.append(("group.instance.id", instanceID)) }
     let box = EventBox()
-    handle = try RdKafkaHandle(RD_KAFKA_CONSUMER, settings, defaults: Self.defaults, forced: forced, ifKnown: Self.pace) { conf in
+    handle = try RdKafkaHandle(
+      RD_KAFKA_CONSUMER, settings, defaults: Self.defaults + Self.membership(settings, isStatic: instanceID != nil), forced: forced, ifKnown: Self.pace
+    ) { conf in
       rd_kafka_conf_set_opaque(conf, Unmanaged.passUnretained(box).toOpaque())
       rd_kafka_conf_set_rebalance_cb(conf) { raw, code, list, opaque in
         // Safety: the box lives as long as the consumer, which closes the handle before it goes.
@@ -131,11 +124,19 @@ public final class Consumer {
     rd_kafka_rebalance_protocol(raw).map { String(cString: $0) } == "COOPERATIVE"
   }
 
+  /// What the group has assigned need not be fetched yet: librdkafka refuses a list with such a partition as a whole, and
+  /// would wait for the answer for ever.
   private static func unassign(_ raw: OpaquePointer, _ list: UnsafeMutablePointer<rd_kafka_topic_partition_list_t>?) {
-    if isCooperative(raw) {
-      if let error = rd_kafka_incremental_unassign(raw, list) { rd_kafka_error_destroy(error) }
-    } else {
+    guard isCooperative(raw) else {
       rd_kafka_assign(raw, nil)
+      return
+    }
+    var fetched: UnsafeMutablePointer<rd_kafka_topic_partition_list_t>?
+    let code = rd_kafka_assignment(raw, &fetched)
+    defer { if let fetched { rd_kafka_topic_partition_list_destroy(fetched) } }
+    let held = code == RD_KAFKA_RESP_ERR_NO_ERROR ? Set(partitions(fetched)) : []
+    withPartitionList(partitions(list).filter(held.contains).map { ($0, -1001) }) {
+      if let error = rd_kafka_incremental_unassign(raw, $0) { rd_kafka_error_destroy(error) }
     }
   }
 
@@ -216,11 +217,15 @@ public final class Consumer {
     }
   }
 
-  /// Answers `.assigned`: fetching begins at these offsets, whatever was paused before: librdkafka remembers the pause of a
-  /// partition over its assignments. Partitions of the assignment may be left out.
+  /// Answers `.assigned`, or adds to what is assigned: fetching begins at these offsets, whatever was paused before: librdkafka
+  /// remembers the pause of a partition over its assignments.
   public func assign(_ partitions: [(TopicPartition, offset: Int64)]) throws {
     let cooperative = Self.isCooperative(handle.raw)
-    let failure: String? = withPartitionList(partitions.map { ($0.0, $0.offset) }) { list in
+    // An eager assignment is replaced as a whole, each partition at its position.
+    let added = Set(partitions.map(\.0))
+    let rest = cooperative ? [] : positions.filter { !added.contains($0.key) }.map { ($0.key, $0.value) }
+    let waiting = cooperative ? [] : paused.subtracting(added)
+    let failure: String? = withPartitionList(partitions.map { ($0.0, $0.offset) } + rest) { list in
       if cooperative {
         guard let error = rd_kafka_incremental_assign(handle.raw, list) else { return nil }
         defer { rd_kafka_error_destroy(error) }
@@ -235,6 +240,7 @@ public final class Consumer {
     }
     if let failure { throw KafkaError(code: .other, message: "assignment: \(failure)") }
     if !partitions.isEmpty { resume(partitions.map(\.0)) }
+    if !waiting.isEmpty { pause(Array(waiting)) }
   }
 
   /// Answers `.revoked`.
@@ -276,15 +282,10 @@ public final class Consumer {
     guard code == RD_KAFKA_RESP_ERR__STATE, positions[at] != nil else {
       throw KafkaError(code: .other, message: "seek \(at) to \(offset): \(failure ?? RdKafkaHandle.text(code))")
     }
-    guard Self.isCooperative(handle.raw) else {
-      // An eager assignment is replaced as a whole, each partition at its position.
-      let rest = positions.filter { $0.key != at }.map { ($0.key, offset: $0.value) }
-      let waiting = Array(paused)
-      try assign(rest + [(at, offset: offset)])
-      return pause(waiting)
-    }
-    withPartitionList([(at, -1001)]) { Self.unassign(handle.raw, $0) }
+    let wasPaused = paused.contains(at)
+    if Self.isCooperative(handle.raw) { withPartitionList([(at, -1001)]) { Self.unassign(handle.raw, $0) } }
     try assign([(at, offset: offset)])
+    if wasPaused { pause([at]) }
   }
 
   /// Tells Kafka how far this group is, for lag tools alone: nothing of Tidemark reads it. Does not wait.

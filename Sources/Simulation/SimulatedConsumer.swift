@@ -29,10 +29,12 @@ final class SimulatedConsumer {
   private var dice: Dice
   private var member: SimulatedGroup.Member
   private var fetching: [PartitionID: Fetching] = [:]
-  private var isAsked = false
+  private enum Question { case assigned, revoked }
+  /// What was asked and not answered yet.
+  private var asked: Question?
   private var isAskedAgain = false
-  /// An assignment that was not answered yet: librdkafka counts it as the group's.
-  private var offered: [PartitionID] = []
+  /// The group's assignment, fetched or not.
+  private var assignment: Set<PartitionID> = []
   /// When the consumer learns that it was put out.
   private var learnsAt: Int64?
   private var repeatsLost: [PartitionID]?
@@ -68,12 +70,13 @@ final class SimulatedConsumer {
       return [.lost(lost)]
     }
     if let at = learnsAt, world.now >= at { return rejoin() }
-    if !isAsked, let first = member.inbox.first, world.now >= first.at, !member.isOut {
+    if asked == nil, let first = member.inbox.first, world.now >= first.at, !member.isOut {
       member.inbox.removeFirst()
-      isAsked = true
+      asked = .revoked
       switch first.message {
       case .assigned(let ids):
-        offered = ids
+        asked = .assigned
+        assignment.formUnion(ids)
         return [.assigned(ids)]
       case .revoked(let ids): return [.revoked(ids)]
       case .revokedAgain(let ids):
@@ -86,10 +89,10 @@ final class SimulatedConsumer {
 
   private func rejoin() -> [ConsumerEvent] {
     learnsAt = nil
-    isAsked = false
+    asked = nil
     isAskedAgain = false
-    let lost = Set(fetching.keys).union(offered).sorted()
-    offered = []
+    let lost = assignment.union(fetching.keys).sorted()
+    assignment = []
     fetching = [:]
     member = world.group.join(name)
     if world.strikes(.lostTwice, 3000, &dice) { repeatsLost = lost }
@@ -125,13 +128,13 @@ final class SimulatedConsumer {
   func perform(_ call: ConsumerCall) throws {
     switch call {
     case .assign(let partitions):
-      guard isAsked else { throw Refused(reason: "assign without a rebalance") }
-      isAsked = false
-      offered = []
-      if !world.scenario.isCooperative { fetching = [:] }
+      if asked == .assigned { asked = nil }
+      for id in partitions.keys where !assignment.contains(id) { throw Refused(reason: "assign: \(id) is not the group's any more") }
+      for id in partitions.keys where fetching[id] != nil { throw Refused(reason: "assign: \(id) is assigned already") }
       for (id, offset) in partitions { fetching[id] = Fetching(position: offset) }
     case .unassign(let ids):
-      isAsked = false
+      asked = nil
+      assignment.subtract(ids)
       if world.scenario.isCooperative { for id in ids { fetching[id] = nil } } else { fetching = [:] }
       if !isAskedAgain { world.group.gaveUp(ids, member) }
       isAskedAgain = false

@@ -7,6 +7,8 @@ extension SimulatedStore {
   /// epoch = p.epoch + 1, SELECT bytes FROM state_chunk, and the horizon from the ledger.
   func acquire(_ id: PartitionID, first: Offset?, _ session: Session, _ done: @escaping (Result<AcquiredPartition, StoreFailure>) -> Void) {
     session.isInTransaction = true
+    // SET LOCAL lock_timeout = '1s'
+    session.lockTimeout = 1000
     lock([.partition(id)], session) { _ in
     } _: { [unowned self] failure in
       if let failure { return done(.failure(failure)) }

@@ -88,6 +88,9 @@ final class SimulatedStore {
     /// Changes that COMMIT applies.
     var changes: [() -> Void] = []
     var isInTransaction = false
+    /// SET lock_timeout = '10s', unless a transaction has said otherwise.
+    static let usualLockTimeout: Int64 = 10_000
+    var lockTimeout = Session.usualLockTimeout
     var isOver = false
     fileprivate var locks: [RowLock] = []
     fileprivate var waitsFor: RowLock?
@@ -104,6 +107,7 @@ final class SimulatedStore {
     let changes = session.changes
     session.changes = []
     session.isInTransaction = false
+    session.lockTimeout = Session.usualLockTimeout
     for change in changes { change() }
     unlock(session)
   }
@@ -111,6 +115,7 @@ final class SimulatedStore {
   func rollBack(_ session: Session) {
     session.changes = []
     session.isInTransaction = false
+    session.lockTimeout = Session.usualLockTimeout
     unlock(session)
   }
 
@@ -168,9 +173,8 @@ final class SimulatedStore {
       if let failure { return done(failure) }
       self.lock(left, session, taken, done)
     }
-    // SET lock_timeout = '10s'
     let statement = session.statements
-    world.plan(after: 10_000) { [unowned self] in
+    world.plan(after: session.lockTimeout) { [unowned self] in
       guard !session.isOver, session.statements == statement, session.waitsFor == lock, let resume = session.resume else { return }
       stopWaiting(session)
       resume(StoreFailure(.retry, "canceling statement due to lock timeout (SQLSTATE 55P03)"))

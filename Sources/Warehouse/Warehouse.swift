@@ -103,6 +103,10 @@ public final class Warehouse {
 
   // MARK: Partitions
 
+  /// How long a takeover waits for a row that a former owner's transaction has locked, one that was stopped in the middle of a
+  /// flush. The thread that waits also flushes what the instance has, so it asks again later rather than wait on.
+  private static let longestTakeoverWait = "1s"
+
   /// Takes partitions over: their epochs are raised, whoever had them is fenced.
   /// - Parameter firstOffset: where a partition that has no row yet begins; asked before the transaction.
   /// - Throws: `retry` or `unreachable`; nothing has changed then.
@@ -113,6 +117,7 @@ public final class Warehouse {
       var first: [PartitionID: Offset] = [:]
       for id in sorted where !known.contains(id) { first[id] = try firstOffset(id) }
       return try transaction { connection throws(PostgresError) in
+        try connection.script("SET LOCAL lock_timeout = '\(Self.longestTakeoverWait)'")
         var acquired: [AcquiredPartition] = []
         for id in sorted { acquired.append(try acquire(id, first[id] ?? Offset(0), connection)) }
         return acquired

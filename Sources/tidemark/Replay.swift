@@ -69,7 +69,8 @@ final class Sender {
   private let producer: Producer
   private let topic: String
   private let rate: Int?
-  private let begin = Date()
+  /// Of the first event: making a topic is not part of the pace.
+  private lazy var begin = Date()
   private var said = Date()
   private(set) var sent = 0
 
@@ -104,6 +105,9 @@ final class Sender {
       Console.progress(progress)
     }
   }
+
+  /// To be called before the first event: nothing is sent before the time that it bears.
+  func wait(until time: Date) { Thread.sleep(forTimeInterval: max(0, time.timeIntervalSinceNow)) }
 
   private var progress: String {
     let seconds = max(0.001, Date().timeIntervalSince(begin))

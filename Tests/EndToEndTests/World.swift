@@ -14,8 +14,13 @@ final class World {
   let database: String
   private(set) var broker: TidemarkProcess?
 
-  /// - Parameter topics: name and partitions.
-  init(_ name: String, partitions: Int, server: EphemeralPostgres? = nil) throws {
+  private let library: String?
+
+  /// - Parameters:
+  ///   - partitions: of each topic.
+  ///   - library: a directory with the librdkafka that commands and broker are to use instead of the distribution's.
+  init(_ name: String, partitions: Int, server: EphemeralPostgres? = nil, library: String? = nil) throws {
+    self.library = library
     directory = FileManager.default.temporaryDirectory.appendingPathComponent("tidemark-\(name)-\(UUID().uuidString.prefix(6))")
     try FileManager.default.createDirectory(at: directory, withIntermediateDirectories: true)
     self.server = try server ?? sharedServer.get()
@@ -37,7 +42,9 @@ final class World {
 
   var target: String { server.target(database: database, user: "postgres") }
 
-  var environment: [String: String] { ["TIDEMARK_KAFKA": servers, "TIDEMARK_POSTGRES": target] }
+  var environment: [String: String] {
+    ["TIDEMARK_KAFKA": servers, "TIDEMARK_POSTGRES": target].merging(library.map { ["LD_LIBRARY_PATH": $0] } ?? [:]) { $1 }
+  }
 
   /// Runs a command to its end and expects an exit code.
   @discardableResult

@@ -253,12 +253,44 @@ import Testing
     #expect(flush(in: feed(instance, id, 90..<99, now: 200_000)) != nil)
   }
 
+  /// Events wait for as long as a takeover takes: what is read up to the end is not kept for a flush interval more.
+  @Test func aPartitionThatWasTakenOverIsFlushedAsSoonAsItsEndIsReached() throws {
+    let instance = instance { $0.flushInterval = 1000 }
+    start(instance, [id])
+    let first = try #require(flush(in: feed(instance, id, 0..<10, now: 10)))
+    #expect(flush(in: feed(instance, id, 10..<90, now: 20)) == nil)
+    _ = instance.handle(.flushFinished(first.id, .committed), now: 30)
+    #expect(flush(in: feed(instance, id, 90..<100, now: 40)) == nil)
+    let second = try #require(flush(in: instance.handle(.endOfPartition(id, Offset(100)), now: 50)))
+    #expect(second.parts[0].delta.to == Offset(100))
+    _ = instance.handle(.flushFinished(second.id, .committed), now: 60)
+    // From here on the interval holds.
+    #expect(flush(in: feed(instance, id, 100..<110, now: 70)) == nil)
+    #expect(flush(in: instance.handle(.endOfPartition(id, Offset(110)), now: 80)) == nil)
+    #expect(flush(in: instance.handle(.tick, now: 1050)) != nil)
+  }
+
+  /// The end may be long in coming where events never cease; what has piled up is flushed a moment after it can be read.
+  @Test func aPartitionThatWasTakenOverIsFlushedSoonAlsoWhereItsEndIsNotSeen() throws {
+    let instance = instance { $0.flushInterval = 1000 }
+    start(instance, [id])
+    let first = try #require(flush(in: feed(instance, id, 0..<10, now: 1000)))
+    _ = instance.handle(.flushFinished(first.id, .committed), now: 1010)
+    _ = instance.handle(.assigned([other]), now: 1020)
+    #expect(starts(instance.handle(.acquired(acquired(other, next: 40), local: nil), now: 1030)))
+    #expect(flush(in: feed(instance, other, 40..<90, now: 1100)) == nil)
+    let soon = try #require(flush(in: feed(instance, other, 90..<200, now: 1200)))
+    #expect(soon.parts.map(\.partition) == [other] && soon.parts[0].delta.to == Offset(200))
+    _ = instance.handle(.flushFinished(soon.id, .committed), now: 1210)
+    #expect(flush(in: feed(instance, other, 200..<300, now: 1500)) == nil)
+    #expect(flush(in: instance.handle(.tick, now: 2200)) != nil)
+  }
+
   @Test func aDrainingInstanceTakesNothingMore() {
     let instance = instance()
     start(instance, [id])
     #expect(instance.handle(.drain, now: 5).contains { if case .drained = $0 { true } else { false } })
     let effects = instance.handle(.assigned([other]), now: 6)
-    #expect(effects.contains { if case .leaveOut(other) = $0 { true } else { false } })
     #expect(!effects.contains { if case .acquire = $0 { true } else { false } })
   }
 
