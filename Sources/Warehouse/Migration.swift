@@ -37,7 +37,7 @@ public enum Migration {
   /// Every statement of a migration, in order.
   public static func statements(_ topologies: [Topology]) -> [String] {
     Schema.roles + Schema.batchRoles + Access.roleStatements(tiers(topologies)) + ["SET LOCAL ROLE tidemark_owner"] + Schema.books + Schema.batchBooks
-      + topologies.flatMap { Schema.tables(of: $0) + Schema.batchGrants(of: $0) } + ["SET LOCAL ROLE tidemark_batch"]
+      + Schema.ledgerRollUp + topologies.flatMap { Schema.tables(of: $0) + Schema.batchGrants(of: $0) } + ["SET LOCAL ROLE tidemark_batch"]
       + Schema.batchTables(of: topologies) + ["SET LOCAL ROLE tidemark_owner"] + Schema.batchViews + Schema.alertBooks + access(topologies)
       + Schema.batchFarewell
   }
@@ -65,7 +65,7 @@ public enum Migration {
       let before = try tables(connection)
       for statement in Schema.roles + Schema.batchRoles + Access.roleStatements(tiers(topologies)) { try connection.execute(statement) }
       try connection.script("SET LOCAL ROLE tidemark_owner")
-      for statement in Schema.books + Schema.batchBooks { try connection.execute(statement) }
+      for statement in Schema.books + Schema.batchBooks + Schema.ledgerRollUp { try connection.execute(statement) }
       for topology in topologies {
         for statement in Schema.tables(of: topology) + Schema.batchGrants(of: topology) { try connection.execute(statement) }
         try check(topology, connection)
@@ -123,6 +123,7 @@ public enum Migration {
   private static func register(_ topology: Topology, _ connection: Connection, _ seed: () -> Int64) throws -> String {
     let known = try connection.query("SELECT fingerprint FROM tidemark.topology WHERE name = $1 FOR UPDATE", [.text(topology.name)])
     let lateness: Parameter = .text("\(topology.allowedLateness.microseconds) microseconds")
+    let within: Parameter = .text("\(topology.deduplicateWithin?.microseconds ?? 0) microseconds")
     var report = "topology \(topology.name) is up to date"
     if let fingerprint = known.first?[0] {
       if fingerprint != topology.fingerprint {
@@ -146,6 +147,9 @@ public enum Migration {
         [.text(topology.name), .text(topology.fingerprint), .integer(seed()), lateness])
       report = "topology \(topology.name) is new"
     }
+    try connection.execute(
+      "UPDATE tidemark.topology SET deduplicate_within = $2::text::interval WHERE name = $1 AND deduplicate_within IS DISTINCT FROM $2::text::interval",
+      [.text(topology.name), within])
     for aggregate in topology.aggregates {
       let rows = try connection.execute(
         """
