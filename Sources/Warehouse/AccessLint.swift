@@ -19,7 +19,7 @@ struct AccessLint {
   /// - Parameter topologies: what the rules in the database are held against; empty: they are believed.
   func findings(_ topologies: [Topology]) throws(PostgresError) -> [AccessFinding] {
     try version() + rules(topologies) + tables() + policies() + views() + materializedViews() + grants() + schemas() + defaultPrivileges()
-      + functions() + triggers() + roles() + memberships() + people()
+      + functions() + books() + triggers() + roles() + memberships() + people()
   }
 
   func leak(_ kind: String, _ rows: [[String?]], _ message: ([String]) -> String) -> [AccessFinding] {

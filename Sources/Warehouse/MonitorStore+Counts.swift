@@ -61,22 +61,28 @@ extension MonitorStore {
     }
   }
 
-  /// Without an aggregate that counts hours: what was consumed in them.
+  /// Without an aggregate that counts hours: what was consumed in them. A row of the ledger that is rolled up is of an hour
+  /// at most where it is this young (`Schema.ledgerRollUp`); each span has its share of it, as if the flushes lay evenly in it.
   private func flushedHours(_ now: Int64) throws(WarehouseError) -> [MonitorFacts.EventHours] {
     let spans = Spans(end: now)
     return try asking { connection throws(PostgresError) in
       let began = try connection.execute(
         """
         SELECT min(l.flushed_at) FROM tidemark.partition p, LATERAL (
-          SELECT flushed_at FROM tidemark.ledger l WHERE l.topology = p.topology AND l.topic = p.topic AND l.partition = p.partition
-           ORDER BY l.from_offset LIMIT 1) l
+          SELECT COALESCE(first_flushed_at, flushed_at) AS flushed_at FROM tidemark.ledger l
+           WHERE l.topology = p.topology AND l.topic = p.topic AND l.partition = p.partition ORDER BY l.from_offset LIMIT 1) l
          WHERE p.topology = $1
         """, [.text(topology.name)])
       guard let first = began.timestamp(0, 0) else { return [] }
       let rows = try connection.execute(
         """
-        SELECT s.n, sum(l.to_offset - l.from_offset - l.gap)::bigint
-          FROM \(Self.spans) JOIN tidemark.ledger l ON l.flushed_at >= s.begins AND l.flushed_at < s.ends AND l.topology = $4 GROUP BY 1
+        SELECT s.n, round(sum((l.to_offset - l.from_offset - l.gap)
+                 * CASE WHEN l.first_flushed_at < l.flushed_at
+                     THEN extract(epoch FROM LEAST(l.flushed_at, s.ends) - GREATEST(l.first_flushed_at, s.begins)) / extract(epoch FROM l.flushed_at - l.first_flushed_at)
+                     ELSE 1 END))::bigint
+          FROM \(Self.spans) JOIN tidemark.ledger l
+            ON l.flushed_at >= s.begins AND l.flushed_at < s.ends + interval '1 hour' AND COALESCE(l.first_flushed_at, l.flushed_at) < s.ends
+               AND l.topology = $4 GROUP BY 1
         """, spans.parameters + [.text(topology.name)])
       var counts: [Int64: Int64] = [:]
       for row in 0..<rows.count { counts[rows.integer(row, 0)!] = rows.integer(row, 1)! }

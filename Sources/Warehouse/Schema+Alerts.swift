@@ -64,8 +64,6 @@ extension Schema {
       PRIMARY KEY (topology, kind, subject, taken_at)
     )
     """,
-    // Rows lie in the order of flushes: a few kilobytes find any hour of a ledger of millions.
-    "CREATE INDEX IF NOT EXISTS ledger_flushed ON tidemark.ledger USING brin (flushed_at) WITH (pages_per_range = 32, autosummarize = on)",
     "GRANT SELECT, INSERT, UPDATE, DELETE ON tidemark.alert_delivery, tidemark.alert_channel, tidemark.monitor_sample TO tidemark_writer",
     // Of the batch side, where it is there.
     """

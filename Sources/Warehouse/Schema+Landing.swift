@@ -121,7 +121,12 @@ extension Schema {
     """,
     "GRANT USAGE ON SCHEMA tidemark, analytics TO tidemark_batch",
     "GRANT USAGE, CREATE ON SCHEMA raw TO tidemark_batch",
-    "GRANT SELECT ON ALL TABLES IN SCHEMA tidemark TO tidemark_batch",
+    // By name: tables that come later would be among all of them at the second migration, not at the first.
+    """
+    GRANT SELECT ON tidemark.schema_version, tidemark.topology, tidemark.aggregate, tidemark.partition, tidemark.ledger, tidemark.state_chunk,
+      tidemark.quarantine, tidemark.late_count, tidemark.rejected_row, tidemark.alert, tidemark.sealed, tidemark.landing, tidemark.landing_ledger,
+      tidemark.landing_quarantine, tidemark.raw_partition, tidemark.raw_retention TO tidemark_batch
+    """,
     "GRANT INSERT, UPDATE ON tidemark.landing, tidemark.raw_retention, tidemark.alert TO tidemark_batch",
     "GRANT INSERT ON tidemark.landing_ledger, tidemark.landing_quarantine TO tidemark_batch",
     "GRANT INSERT, DELETE ON tidemark.raw_partition TO tidemark_batch",

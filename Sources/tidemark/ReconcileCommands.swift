@@ -89,7 +89,7 @@ struct Reconcile: ParsableCommand {
 
 struct Nightly: ParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "Refresh the nightly views, then reconcile.",
+    abstract: "Refresh the nightly views, reconcile, roll the ledger up.",
     discussion: """
       Refreshes every materialized view of the schema nightly, without blocking its readers; each refresh is recorded in
       tidemark.refresh (started, finished, rows, why it failed). A view that cannot be refreshed keeps its old rows, raises an
@@ -99,50 +99,85 @@ struct Nightly: ParsableCommand {
       Put it into cron, `0 2 * * *  tidemark nightly`, or a systemd timer; `tidemark migrate --schedule pg_cron` has PostgreSQL
       itself do the refreshes.
 
+      At last the ledger is rolled up: rows of flushes of more than two days ago become one an hour, of more than five weeks
+      one a day, for each partition, epoch and instance. Sums, offsets and watermarks stay what they were, which is proved
+      before a row goes; where the last reconciliation found a partition's ledger wrong, its rows stay as they are. Without a
+      batch side, --roll-up-only does just that.
+
       EXAMPLES
         tidemark nightly
+        tidemark nightly --roll-up-only
         tidemark nightly --date 2024-06-30 --accept explained
       """)
   @Option(help: ArgumentHelp("Reconcile this day only (default: all that is complete).", valueName: "day")) var date: String?
   @Option(help: ArgumentHelp("Longest wait for a view's lock.", valueName: "time")) var lockTimeout = Duration(milliseconds: 300_000)
   @Flag(help: "Only refresh.") var refreshOnly = false
+  @Flag(help: "Only roll the ledger up.") var rollUpOnly = false
+  @Flag(help: "Leave the ledger as it is.") var noRollUp = false
   @Option(help: ArgumentHelp("Refresh this view only; may be repeated.", valueName: "name")) var view: [String] = []
   @OptionGroup var options: ReconcileOptions
 
   func validate() throws {
     if let date, !isDay(date) { throw ValidationError("--date \(date): expected a day such as 2024-06-30") }
+    if rollUpOnly, refreshOnly || noRollUp { throw ValidationError("--roll-up-only excludes --refresh-only and --no-roll-up") }
     if lockTimeout.milliseconds < 1 { throw ValidationError("--lock-timeout \(lockTimeout): expected more than nothing") }
   }
 
   func run() throws {
     try reportingFailures {
       let session = BatchSession(target: options.postgres.target, name: "tidemark nightly")
-      let nightly = NightlyViews(session)
-      var failed: [NightlyViews.Refresh] = []
-      do throws(WarehouseError) {
-        let all = try nightly.all(topology: options.topologyName)
-        for name in view where !all.contains(where: { $0.name == name }) { throw WarehouseError(.refused, "there is no view nightly.\(name)") }
-        for view in all where self.view.isEmpty || self.view.contains(view.name) {
-          let refresh = try nightly.refresh(view.name, lockWait: "\(lockTimeout.milliseconds)ms")
-          if refresh.isDone {
-            Console.note("tidemark: nightly.\(view.name): \(Console.grouped(refresh.rows ?? 0)) rows in \(String(format: "%.1f", refresh.seconds)) s")
-          } else {
-            failed.append(refresh)
-            Console.note("tidemark: nightly.\(view.name) was not refreshed, its old rows stay: \(refresh.reason ?? "no reason given")")
-          }
-        }
-      } catch { throw Failure(error) }
-      guard failed.isEmpty else {
-        let views = failed.map { "nightly.\($0.view)\($0.sqlState == "55000" ? " (run `tidemark migrate` if its unique index is missing)" : "")" }
-        throw Failure(
-          failed.allSatisfy(\.isWorthRetrying) ? .again : .data, "not refreshed: \(views.joined(separator: ", ")); tidemark.refresh says why")
-      }
+      if rollUpOnly { return try rollUp(session) }
+      try refresh(session)
       guard !refreshOnly else { return }
       var request = ReconciliationRequest()
       (request.from, request.to) = (date, date)
       request.onlyWhatTheViewCovers = true
-      try options.reconcile(request, session)
+      // What is found decides what may be rolled up, and is told last.
+      let comparison = Result { try options.reconcile(request, session) }
+      if !noRollUp { try rollUp(session) }
+      try comparison.get()
     }
+  }
+
+  private func refresh(_ session: BatchSession) throws {
+    let nightly = NightlyViews(session)
+    var failed: [NightlyViews.Refresh] = []
+    do throws(WarehouseError) {
+      let all = try nightly.all(topology: options.topologyName)
+      for name in view where !all.contains(where: { $0.name == name }) { throw WarehouseError(.refused, "there is no view nightly.\(name)") }
+      for view in all where self.view.isEmpty || self.view.contains(view.name) {
+        let refresh = try nightly.refresh(view.name, lockWait: "\(lockTimeout.milliseconds)ms")
+        if refresh.isDone {
+          Console.note("tidemark: nightly.\(view.name): \(Console.grouped(refresh.rows ?? 0)) rows in \(String(format: "%.1f", refresh.seconds)) s")
+        } else {
+          failed.append(refresh)
+          Console.note("tidemark: nightly.\(view.name) was not refreshed, its old rows stay: \(refresh.reason ?? "no reason given")")
+        }
+      }
+    } catch { throw Failure(error) }
+    guard failed.isEmpty else {
+      let views = failed.map { "nightly.\($0.view)\($0.sqlState == "55000" ? " (run `tidemark migrate` if its unique index is missing)" : "")" }
+      throw Failure(
+        failed.allSatisfy(\.isWorthRetrying) ? .again : .data, "not refreshed: \(views.joined(separator: ", ")); tidemark.refresh says why")
+    }
+  }
+
+  /// Rolls the ledger up, and says what became of it; a line every few seconds while that goes on.
+  private func rollUp(_ session: BatchSession) throws {
+    var said = DispatchTime.now()
+    do throws(WarehouseError) {
+      let outcomes = try LedgerRollUp(session).run(topology: options.topologyName) { outcome in
+        guard said + .seconds(5) < .now() else { return }
+        said = .now()
+        let merged = "\(Console.grouped(outcome.before)) rows so far became \(Console.grouped(outcome.after))"
+        Console.note("tidemark: the ledger of \(outcome.topology) \(outcome.partition): \(merged)")
+      }
+      for (topology, outcomes) in Dictionary(grouping: outcomes, by: \.topology).sorted(by: { $0.key < $1.key }) {
+        let (before, after) = outcomes.reduce((0, 0)) { ($0.0 + $1.before, $0.1 + $1.after) }
+        if before > 0 { Console.note("tidemark: the ledger of \(topology): \(Console.grouped(before)) rows became \(Console.grouped(after))") }
+        for outcome in outcomes { if let held = outcome.held { Console.note("tidemark: the ledger of \(topology) \(outcome.partition) is not rolled up: \(held)") } }
+      }
+    } catch { throw Failure(error) }
   }
 }
 

@@ -59,12 +59,15 @@ struct Migrate: ParsableCommand {
       public.subscriptions (status, amount_cents) and public.users (created_at) are there. --schedule pg_cron has PostgreSQL
       refresh them: daily ones at 02:00, kpi_snapshot every hour; without the extension it says what to put into cron.
 
+      --dry-run prints all that would be run: whoever may not use this command's login hands the file to who may, and psql
+      comes to the same database. Jobs of pg_cron (--schedule) are not in it.
+
       EXAMPLES
         tidemark migrate --topology topologies/product-events.yaml --dry-run
         tidemark migrate --topology topologies/product-events.yaml --postgres "host=db dbname=analytics user=postgres"
       """)
   @Option(help: ArgumentHelp("A topology file; may be repeated.", valueName: "file")) var topology: [String]
-  @Flag(help: "Print the SQL instead of running it.") var dryRun = false
+  @Flag(help: "Print the SQL instead of running it; psql can run it.") var dryRun = false
   @Option(help: ArgumentHelp("Have PostgreSQL refresh the nightly views: pg_cron.", valueName: "scheduler")) var schedule: Scheduler?
 
   enum Scheduler: String, ExpressibleByArgument, CaseIterable { case pgCron = "pg_cron" }
@@ -73,20 +76,22 @@ struct Migrate: ParsableCommand {
 
   func validate() throws {
     if topology.isEmpty { throw ValidationError("name at least one topology: --topology FILE") }
+    if dryRun, schedule != nil { throw ValidationError("--dry-run prints no jobs of pg_cron: leave --schedule away") }
   }
 
   func run() throws {
     try reportingFailures {
       let topologies = try loadTopologies(topology)
       if dryRun {
-        Console.write("BEGIN;")
+        Console.write("-- What `tidemark migrate` runs, all of it: psql -X -v ON_ERROR_STOP=1 -f FILE comes to the same. Run as a superuser, or as a login")
+        Console.write("-- with CREATEROLE and CREATE on the database.\nBEGIN;")
         for statement in Migration.statements(topologies) { Console.write(statement + ";") }
         Console.write("COMMIT;")
         return
       }
       let connection = try connect(postgres.target)
       do throws(WarehouseError) {
-        for line in try Migration.run(topologies, on: connection, seed: { Int64.random(in: .min ... .max) }) { Console.write(line) }
+        for line in try Migration.run(topologies, on: connection) { Console.write(line) }
         if schedule != nil { for line in try NightlySchedule.install(on: connection) { Console.write(line) } }
       } catch { throw Failure(error) }
     }

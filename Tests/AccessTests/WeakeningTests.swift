@@ -93,6 +93,26 @@ extension AccessTests {
       Weakening(name: "the policies' function without its path", sql: "ALTER FUNCTION access.person() RESET search_path", kind: "function", words: "search_path"),
       Weakening(name: "issuing opened", sql: "GRANT EXECUTE ON FUNCTION access.issue(text, text, integer) TO PUBLIC", kind: "function", words: "may be called by"),
       Weakening(
+        name: "the roll-up replaced",
+        sql: """
+          SET ROLE tidemark_owner;
+          CREATE OR REPLACE FUNCTION tidemark.roll_up_ledger(p_topology text, p_topic text, p_partition integer, p_position bigint, p_most integer,
+            OUT rows_before bigint, OUT rows_after bigint, OUT next_position bigint, OUT held text) LANGUAGE sql SECURITY DEFINER
+            SET search_path = pg_catalog, pg_temp AS 'DELETE FROM tidemark.ledger; SELECT 0::bigint, 0::bigint, 0::bigint, NULL::text';
+          RESET ROLE
+          """, kind: "books", words: "not what Tidemark made it"),
+      Weakening(
+        name: "the roll-up given to instances", sql: "GRANT EXECUTE ON FUNCTION tidemark.roll_up_ledger(text, text, integer, bigint, integer) TO tidemark_writer",
+        kind: "books", words: "may be called by", undo: "REVOKE ALL ON FUNCTION tidemark.roll_up_ledger(text, text, integer, bigint, integer) FROM tidemark_writer",
+        isMended: false),
+      Weakening(
+        name: "the ledger given to instances", sql: "GRANT UPDATE ON tidemark.ledger TO tidemark_writer", kind: "books", words: "tidemark_writer has UPDATE",
+        undo: "REVOKE UPDATE ON tidemark.ledger FROM tidemark_writer", isMended: false),
+      Weakening(
+        name: "a function that rewrites the books",
+        sql: "CREATE FUNCTION tidemark.mend() RETURNS void LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS 'DELETE FROM tidemark.ledger'; ALTER FUNCTION tidemark.mend() OWNER TO tidemark_owner",
+        kind: "books", words: "not of Tidemark", undo: "DROP FUNCTION tidemark.mend()", isMended: false),
+      Weakening(
         name: "default privileges", sql: "ALTER DEFAULT PRIVILEGES FOR ROLE tidemark_owner IN SCHEMA analytics GRANT SELECT ON TABLES TO PUBLIC",
         kind: "default privileges", words: "will be open to PUBLIC", undo: "ALTER DEFAULT PRIVILEGES FOR ROLE tidemark_owner IN SCHEMA analytics REVOKE SELECT ON TABLES FROM PUBLIC", isMended: false),
       Weakening(name: "a login that bypasses", sql: "CREATE ROLE bypass_$name LOGIN BYPASSRLS", kind: "login", words: "BYPASSRLS", undo: "DROP ROLE bypass_$name", isMended: false),

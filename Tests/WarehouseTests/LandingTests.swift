@@ -149,6 +149,35 @@ import Topologies
     try fixture.sql.script("RESET ROLE; SET ROLE tidemark_reader")
     #expect(throws: PostgresError.self) { try fixture.sql.script("SELECT * FROM raw.events") }
   }
+
+  /// What an operator enters: the offsets are holes with a name, whoever lands them is fenced, and nothing else is touched.
+  @Test func anAcceptedGapMovesTheLandingAndFencesItsOwner() throws {
+    let fixture = try Fixture("landinggap")
+    var desk = try Desk(fixture)
+    #expect(desk.land([Self.record(0, Self.event(0)), Self.record(1, Self.event(1))]) == .committed)
+    try desk.store.alert(Fixture.id, kind: "landing_offset_out_of_range", "gone")
+    try desk.store.alert(PartitionID(topic: "shop", partition: 1), kind: "landing_offset_out_of_range", "another's")
+    try desk.store.alert(Fixture.id, kind: "something_else", "stays")
+    let books = Books(fixture.sql)
+    #expect(try books.acceptLandingGap("shop-events", PartitionID(topic: "shop", partition: 7), to: 9, operator: "ada") == nil)
+    #expect(try books.acceptLandingGap("other", Fixture.id, to: 9, operator: "ada") == nil)
+    #expect(try books.acceptLandingGap("shop-events", Fixture.id, to: 9, operator: "ada") == 2)
+    #expect(
+      try fixture.rows("SELECT from_offset, to_offset, landed, quarantined, hole_count, holes, offset_sum, epoch, instance FROM tidemark.landing_ledger WHERE from_offset = 2")
+        == [["2", "9", "0", "0", "7", "{[2,9)}", "0", "1", "operator ada"]])
+    #expect(try fixture.rows("SELECT next_offset, epoch, owner FROM tidemark.landing") == [["9", "2", nil]])
+    #expect(try fixture.rows("SELECT partition, kind FROM tidemark.alert WHERE resolved_at IS NULL ORDER BY 1, 2") == [["0", "something_else"], ["1", "landing_offset_out_of_range"]])
+    // The one who had it does not write any more, at either place.
+    #expect(desk.land([Self.record(2, Self.event(2))]) == .fenced([Fixture.id]))
+    desk.next.next = Offset(9)
+    #expect(desk.land([Self.record(9, Self.event(9))]) == .fenced([Fixture.id]))
+    for _ in 0..<2 { #expect(try books.acceptLandingGap("shop-events", Fixture.id, to: 9, operator: "ada") == nil) }
+    var heir = try Desk(fixture, "b")
+    #expect(heir.next.next == Offset(9))
+    #expect(heir.land([Self.record(9, Self.event(9))]) == .committed)
+    #expect(try fixture.rows("SELECT range_agg(int8range(from_offset, to_offset)), sum(landed + hole_count) FROM tidemark.landing_ledger") == [["{[0,10)}", "10"]])
+    #expect(try fixture.rows("SELECT count(*) FROM tidemark.ledger") == [["0"]])
+  }
 }
 
 @Suite struct RawPartitionTests {
