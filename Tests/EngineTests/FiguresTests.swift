@@ -56,4 +56,25 @@ import Testing
     #expect(try flush(in: feed(instance, [5000], from: 0, now: 10)).parts[0].figures.journalBytes == nil)
     #expect(instance.observe(memory: false).partitions[0].journalBytes == nil)
   }
+
+  /// An instance that restarts before it has written enough for a snapshot would never write one, and its journal grow with every
+  /// restart.
+  @Test func whatAJournalHeldBeforeARestartCountsTowardsItsSnapshot() throws {
+    func deltas(_ effects: [Effect]) -> [[UInt8]] {
+      effects.compactMap { if case .journal(.delta(_, _, to: _, let bytes)) = $0 { bytes } else { nil } }
+    }
+    func snapshots(_ effects: [Effect]) -> Int { effects.count { if case .journal(.snapshot) = $0 { true } else { false } } }
+    let before = instance()
+    let effects = feed(before, Array(repeating: 5000, count: 500), from: 0, now: 10)
+    let size = journaled(effects)
+    #expect(before.observe(memory: false).partitions[0].journalBytes == size)
+
+    let after = instance(local: LocalState(epoch: Epoch(1), snapshot: nil, deltas: deltas(effects)), next: 500, snapshotAfter: size)
+    #expect(after.observe(memory: false).partitions[0].journalBytes == size)
+    let request = try flush(in: feed(after, [6000], from: 500, now: 20))
+    #expect(snapshots(after.handle(.flushFinished(request.id, .committed), now: 30)) == 1)
+    // Its snapshot alone is what a restart reads now.
+    let shown = try #require(after.observe(memory: false).partitions[0].journalBytes)
+    #expect(shown > 0 && shown < 2 * size)
+  }
 }
