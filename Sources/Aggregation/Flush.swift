@@ -41,9 +41,12 @@ public struct FlushRequest: Sendable, Equatable {
     public var delta: Delta
     /// The partition's end offset in Kafka as last seen; nil: not known yet.
     public var endOffset: Offset?
-    public init(partition: PartitionID, epoch: Epoch, watermarkBefore: EventTime?, delta: Delta, endOffset: Offset?) {
+    public var figures: PartitionFigures
+    public init(
+      partition: PartitionID, epoch: Epoch, watermarkBefore: EventTime?, delta: Delta, endOffset: Offset?, figures: PartitionFigures = PartitionFigures()
+    ) {
       self.partition = partition; self.epoch = epoch; self.watermarkBefore = watermarkBefore; self.delta = delta
-      self.endOffset = endOffset
+      self.endOffset = endOffset; self.figures = figures
     }
   }
   public var id: UInt64

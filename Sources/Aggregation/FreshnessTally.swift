@@ -62,8 +62,6 @@ public struct TimeTally: Sendable, Equatable {
 public struct FreshnessTally: Sendable, Equatable {
   public private(set) var records: TimeTally?
   public private(set) var events: TimeTally?
-  /// Newest Kafka record timestamp, milliseconds since the epoch; nil: records without timestamps.
-  public private(set) var newestRecord: Int64?
 
   public init() {}
 
@@ -78,16 +76,11 @@ public struct FreshnessTally: Sendable, Equatable {
     let reference = stamps[first] >= 0 ? stamps[first] : batch.times[first] / 1000
     var recordTally = self.records.take() ?? TimeTally(reference: reference)
     var eventTally = self.events.take() ?? TimeTally(reference: reference)
-    var newest = newestRecord ?? -1
     for i in first..<records.count {
-      if stamps[i] >= 0 {
-        recordTally.add(stamps[i])
-        newest = max(newest, stamps[i])
-      }
+      if stamps[i] >= 0 { recordTally.add(stamps[i]) }
       if batch.status[i] == EventBatch.decoded, batch.times[i] >= lateBefore { eventTally.add(batch.times[i] / 1000) }
     }
     self.records = recordTally
     self.events = eventTally
-    if newest >= 0 { newestRecord = newest }
   }
 }

@@ -67,6 +67,8 @@ extension Instance {
     // Wanted back meanwhile: it is given up as it is.
     guard task.drainBy == nil else { return }
     task.flushed = store.nextOffset
+    task.snapshotBytes = 0
+    task.journalBytes = 0
     do {
       var processor = PartitionProcessor(plan: plan, at: Offset(0), hash: hash)
       for chunk in store.chunks where !mutation.contains(.chunksNotLoaded) { processor.restore(try DeltaCodec.decode(chunk)) }
@@ -77,6 +79,9 @@ extension Instance {
         switch try usable(local, store) {
         case .success(let deltas):
           if let snapshot = local.snapshot { processor.restore(try DeltaCodec.decode(snapshot)) }
+          // What the journal has already counts towards the next snapshot: one that restarts often would never get any.
+          task.snapshotBytes = local.snapshot?.count ?? 0
+          task.journalBytes = local.deltas.reduce(0) { $0 + $1.count }
           for delta in deltas {
             processor.restore(delta)
             if delta.from >= store.nextOffset { pending.append(delta) }

@@ -105,7 +105,7 @@ extension Instance {
       if mutation.contains(.watermarkNotPersisted) { delta.watermark = nil }
       parts.append(
         FlushRequest.Part(
-          partition: task.id, epoch: task.epoch, watermarkBefore: task.pendingWatermark, delta: delta, endOffset: task.endOffset))
+          partition: task.id, epoch: task.epoch, watermarkBefore: task.pendingWatermark, delta: delta, endOffset: task.endOffset, figures: figures(task)))
       task.pendingWatermark = delta.watermark
       task.takenJournalBytes = task.unflushedJournalBytes
     }
@@ -156,7 +156,9 @@ extension Instance {
       var offsets: [PartitionID: Offset] = [:]
       for part in ended.request.parts {
         offsets[part.partition] = part.delta.to
-        if let task = tasks[part.partition], task.epoch == part.epoch { settled(task, part.delta.to) }
+        guard let task = tasks[part.partition], task.epoch == part.epoch else { continue }
+        task.flushedRecordTime = part.figures.recordTime ?? task.flushedRecordTime
+        settled(task, part.delta.to)
       }
       effects.append(.acknowledge(offsets))
     case .failed(let reason):

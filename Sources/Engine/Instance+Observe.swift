@@ -17,10 +17,12 @@ public struct PartitionLoad: Sendable {
   public var isPaused = false
   public var pendingBytes = 0
   public var unflushedJournalBytes = 0
+  /// What a restart reads of the journal; nil: none is kept.
+  public var journalBytes: Int?
   public var memory = StateMemory()
   /// One an aggregate.
   public var loads: [AggregateLoad] = []
-  /// Newest Kafka record timestamp that is in the store, milliseconds since the epoch; nil: none flushed here yet.
+  /// Kafka timestamp of the last record in the store, milliseconds since the epoch; nil: none flushed here yet.
   public var flushedRecordTime: Int64?
   public init(id: PartitionID) { self.id = id }
 }
@@ -52,6 +54,7 @@ extension Instance {
       part.isPaused = task.isPaused
       part.pendingBytes = task.pending?.bytes ?? 0
       part.unflushedJournalBytes = task.unflushedJournalBytes
+      part.journalBytes = journalBytes(task)
       part.flushedRecordTime = task.flushedRecordTime
       if let state = task.state {
         if memory { task.memory = state.processor.memory }
@@ -73,6 +76,7 @@ extension Instance {
 
   /// Notes the times of a batch that was folded into `delta`.
   func note(_ part: Records, _ delta: Delta, _ task: PartitionTask) {
+    task.recordTime = part.lastTimestamp ?? task.recordTime
     guard notesTimes, delta.to > delta.from else { return }
     let late = delta.watermark.map { $0.microseconds - plan.allowedLateness } ?? .min
     task.tally.add(batch, part, from: delta.from, lateBefore: late)
@@ -80,11 +84,22 @@ extension Instance {
 
   /// A flush with these times is in the store.
   func becameVisible(_ tallies: [PartitionID: FreshnessTally]) {
-    for (id, tally) in tallies {
-      if notesTimes { visible.append(tally) }
-      if let task = tasks[id], let newest = tally.newestRecord { task.flushedRecordTime = max(task.flushedRecordTime ?? 0, newest) }
-    }
+    if notesTimes { visible += tallies.values }
   }
+
+  /// What goes along with a flush for operators to see. O(aggregates).
+  func figures(_ task: PartitionTask) -> PartitionFigures {
+    PartitionFigures(
+      recordTime: task.recordTime, journalBytes: journalBytes(task), stateBytes: task.memory.bytes > 0 ? task.memory.bytes : nil,
+      loads: task.state?.processor.loads ?? [])
+  }
+
+  private func journalBytes(_ task: PartitionTask) -> Int? { keepsJournal ? task.snapshotBytes + task.journalBytes : nil }
+}
+
+extension Records {
+  /// The last timestamp that there is; milliseconds since the epoch. O(1) where all records have one.
+  fileprivate var lastTimestamp: Int64? { (0..<count).reversed().lazy.map { timestamps[$0] }.first { $0 >= 0 } }
 }
 
 extension PartitionTask {

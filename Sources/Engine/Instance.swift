@@ -79,6 +79,8 @@ public final class Instance {
   public internal(set) var statistics = InstanceStatistics()
   /// Whether times of events are noted for `takeVisible`, which then has to be called.
   public var notesTimes = false
+  /// Whether what goes to the journal is kept; only shown.
+  public var keepsJournal = true
   var visible: [FreshnessTally] = []
   /// Nanoseconds of CPU of the thread, for stage times; nil: stages are not timed.
   let stopwatch: (() -> UInt64)?

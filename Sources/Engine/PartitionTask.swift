@@ -46,8 +46,10 @@ final class PartitionTask {
   var unflushedJournalBytes = 0
   var takenJournalBytes = 0
   var flushesSinceCompaction = 0
-  /// Shown, and of no consequence: times of the events in `pending`, the newest record in the store, bytes when last counted.
+  /// Shown, and of no consequence: times of the events in `pending`, the Kafka timestamps of the last records consumed and in the
+  /// store, bytes when last counted.
   var tally = FreshnessTally()
+  var recordTime: Int64?
   var flushedRecordTime: Int64?
   var memory = StateMemory()
 

@@ -85,7 +85,7 @@ public final class HTTPService: Sendable {
 
   func overview(withHistory: Bool) -> Overview {
     let books = instance.books()
-    return Overview(instance, books: books, health: health(books), history: history, settings: settings, withHistory: withHistory)
+    return Overview(instance, books: books, health: health(books), history: history, withHistory: withHistory)
   }
 
   func metrics() -> String {

@@ -5,8 +5,6 @@ public struct HTTPSettings: Sendable {
   public var token: BearerToken?
   /// An instance that is further behind than this, in seconds, is not ready.
   public var lagBudget: Double = 60
-  /// Seconds from a Kafka record to its row that are as good as promised.
-  public var freshnessTarget: Double = 5
   public var limits = Limits()
 
   /// Every bound of the service in one place.

@@ -26,6 +26,8 @@ struct Overview: Encodable {
     var rows: Int64?
     var completeThrough: Int64?
     var freshAsOf: Int64?
+    /// The last flush, of any instance, that had rows for it.
+    var rowsChangedAt: Int64?
     var rowsPerFlush: Double?
   }
   struct Topology: Encodable {
@@ -83,7 +85,7 @@ struct Overview: Encodable {
   var alerts: [Alert]?
   var reconciliations: [Reconciliation]?
 
-  init(_ instance: ObservedInstance, books: BooksWatch.State, health: Health, history: History, settings: HTTPSettings, withHistory: Bool) {
+  init(_ instance: ObservedInstance, books: BooksWatch.State, health: Health, history: History, withHistory: Bool) {
     let now = instance.clock()
     let process = instance.process()
     at = now
@@ -101,7 +103,7 @@ struct Overview: Encodable {
     topologies = all.map { topology, status in
       Topology(
         topology, status, rows: rows.filter { $0.topology == topology.name }, books: books.snapshot, now: history.last(topology.name),
-        history: withHistory ? history.points(topology.name) : nil, target: settings.freshnessTarget)
+        history: withHistory ? history.points(topology.name) : nil)
     }
     alerts = books.snapshot?.alerts.map {
       Alert(
@@ -119,14 +121,14 @@ struct Overview: Encodable {
 extension Overview.Topology {
   init(
     _ topology: ObservedInstance.Topology, _ status: RunStatus, rows: [StatusRow], books: BooksSnapshot?, now: HistoryPoint?,
-    history: [HistoryPoint]?, target: Double
+    history: [HistoryPoint]?
   ) {
     name = topology.name
     topics = topology.topics
     phase = status.phase.rawValue
     allowedLateness = topology.allowedLateness / 1_000_000
     flushInterval = Double(topology.flushInterval) / 1000
-    freshnessTarget = target
+    freshnessTarget = topology.freshnessTarget
     events = status.statistics.events
     (flushes, retries, fenced) = (status.statistics.flushes, status.statistics.retries, status.statistics.fenced)
     lastFlush = status.lastFlush
@@ -157,6 +159,7 @@ extension Overview.Topology {
       return Overview.Aggregate(
         name: aggregate.name, table: aggregate.table, window: aggregate.window, groups: loads[index].groups, overflowed: loads[index].overflowed,
         rows: row?.estimatedRows, completeThrough: row?.completeThrough.map { $0.microseconds / 1000 }, freshAsOf: row?.freshAsOf.map { $0 / 1000 },
+        rowsChangedAt: row?.rowsChangedAt.map { $0 / 1000 },
         rowsPerFlush: added ? Double(status.rowIncrements[index]) / Double(status.statistics.flushes) : nil)
     }
     partitions = rows

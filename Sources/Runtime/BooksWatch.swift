@@ -13,6 +13,16 @@ public struct BooksSnapshot: Sendable {
   public var alerts: [Books.Alert] = []
   public var reconciliations: [Books.Reconciliation] = []
   public init(at: Int64) { self.at = at }
+
+  /// What the books say now, of these topologies or of all.
+  public static func read(_ books: Books, topologies: [String]?) throws(WarehouseError) -> BooksSnapshot {
+    var snapshot = BooksSnapshot(at: Clock.wallMilliseconds())
+    snapshot.partitions = try books.status(topology: topologies?.count == 1 ? topologies?[0] : nil)
+    snapshot.freshness = try books.freshness(topologies: topologies)
+    snapshot.alerts = try books.alerts(limit: 50)
+    if let topologies { snapshot.partitions.removeAll { !topologies.contains($0.topology) } }
+    return snapshot
+  }
 }
 
 /// Reads the books for whoever asks, over a connection of its own and on a thread of its own: who asks does not wait.
@@ -103,10 +113,7 @@ public final class BooksWatch: Sendable {
       books = try Books.watching(target)
       current = books
     }
-    var snapshot = BooksSnapshot(at: Clock.wallMilliseconds())
-    snapshot.partitions = try books.status(topology: topologies.count == 1 ? topologies[0] : nil).filter { topologies.contains($0.topology) }
-    snapshot.freshness = try books.freshness(topologies: topologies)
-    snapshot.alerts = try books.alerts(limit: 50)
+    var snapshot = try BooksSnapshot.read(books, topologies: topologies)
     // Only those may see it who run the batch side: without the right to, there is none to show.
     do { snapshot.reconciliations = try books.lastReconciliations(topologies: topologies) } catch {
       guard error.code == .refused else { throw error }

@@ -127,6 +127,7 @@ public final class InstanceRunner: Sendable {
       plan: settings.plan, seed: seed, limits: limits, dice: UInt64.random(in: .min ... .max),
       stopwatch: { Clock.threadNanoseconds() })
     instance.notesTimes = settings.isObserved
+    instance.keepsJournal = settings.journal.isOn
     let worker = Unshared(
       WorkerLoop(
         number: number, instance: instance, journal: journal, inbox: inbox, store: requests, poller: toPoller, shared: shared,

@@ -52,6 +52,11 @@ extension SimulatedStore {
     partitions[id]!.watermark = part.delta.watermark ?? row.watermark
     partitions[id]!.endOffset = part.endOffset ?? row.endOffset
     partitions[id]!.owner = session.name
+    let (new, old) = (part.figures, row.figures)
+    partitions[id]!.figures = PartitionFigures(
+      recordTime: new.recordTime ?? old.recordTime, journalBytes: new.journalBytes, stateBytes: new.stateBytes ?? old.stateBytes,
+      loads: new.loads.isEmpty ? old.loads : new.loads)
+    partitions[id]!.changed.formUnion(world.plan.aggregates.indices.filter { !part.delta.aggregates[$0].groups.isEmpty })
   }
 
   /// SELECT … FROM tidemark.partition JOIN unnest(…)

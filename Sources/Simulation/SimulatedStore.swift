@@ -14,6 +14,10 @@ final class SimulatedStore {
     var owner: String?
     var watermark: EventTime?
     var endOffset: Offset?
+    /// `record_time`, `journal_bytes`, `state_bytes`, `aggregates`.
+    var figures = PartitionFigures()
+    /// Aggregates in `changed_at`.
+    var changed: Set<Int> = []
   }
   /// `tidemark.ledger`
   struct LedgerRow {

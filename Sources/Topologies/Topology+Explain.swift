@@ -18,6 +18,7 @@ extension Topology {
     explainTime(&text)
     for (aggregate, compiled) in zip(aggregates, plan.aggregates) { explain(aggregate, compiled, &text) }
     explainState(&text)
+    explainMonitor(&text)
     return text.lines.joined(separator: "\n") + "\n"
   }
 

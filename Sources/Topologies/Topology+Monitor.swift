@@ -72,6 +72,9 @@ extension Topology {
     }
   }
 
+  /// What freshness is held against where it is shown: `monitor.freshness.expected`, its default where the check is off.
+  public var freshnessTarget: TimeSpan { (monitor.freshness ?? Monitor.Freshness()).expected }
+
   /// Where events are counted by event time: an aggregate with a count, whose windows make up an hour.
   public struct EventCount: Sendable, Equatable {
     public var table: String

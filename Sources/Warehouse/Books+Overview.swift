@@ -5,9 +5,9 @@ import Postgres
 extension Books {
   /// Books to look at now and then over a connection of their own: nothing can be written by it, and a server that does
   /// not answer within seconds is given up.
-  public static func watching(_ target: String) throws(WarehouseError) -> Books {
+  public static func watching(_ target: String, name: String = "tidemark console") throws(WarehouseError) -> Books {
     do throws(PostgresError) {
-      let connection = try Connection(target, applicationName: "tidemark console", connectTimeout: 3)
+      let connection = try Connection(target, applicationName: name, connectTimeout: 3)
       connection.deadline = 5000
       try connection.script("SET default_transaction_read_only = on; SET statement_timeout = '4s'; SET timezone = 'UTC'")
       return Books(connection)
@@ -30,26 +30,30 @@ extension Books {
     public var freshAsOf: Int64?
     /// Offsets between what is consumed and the ends that instances saw last.
     public var lag: Int64?
-    /// As the planner estimates them; nil: the table was never analyzed.
+    /// Rows of the table, about: as PostgreSQL's statistics count them, or else the planner. A count would read the table. nil:
+    /// neither knows yet.
     public var estimatedRows: Int64?
+    /// The last flush that had rows for it, microseconds since the epoch; nil: none had, or it was before the books noted it.
+    public var rowsChangedAt: Int64?
   }
 
-  /// All aggregates of these topologies, by table.
-  public func freshness(topologies: [String]) throws(WarehouseError) -> [Freshness] {
+  /// All aggregates of these topologies, or of all, by topology and table.
+  public func freshness(topologies: [String]?) throws(WarehouseError) -> [Freshness] {
     try reading { () throws(PostgresError) in
       let rows = try connection.execute(
         """
-        SELECT a.topology, a.table_name, a.name, f.complete_through, f.fresh_as_of, f.lag, c.reltuples::bigint
+        SELECT a.topology, a.table_name, a.name, f.complete_through, f.fresh_as_of, f.lag,
+               COALESCE(NULLIF(pg_stat_get_live_tuples(c.oid), 0), NULLIF(c.reltuples, -1)::bigint), f.rows_changed_at
           FROM tidemark.aggregate a
           LEFT JOIN analytics.freshness f ON f.aggregate = a.table_name
           LEFT JOIN pg_class c ON c.oid = to_regclass(format('analytics.%I', a.table_name))
-         WHERE a.topology = ANY ($1) ORDER BY 1, 2
-        """, [.texts(topologies)])
+         WHERE $1 OR a.topology = ANY ($2) ORDER BY 1, 2
+        """, [.boolean(topologies == nil), .texts(topologies ?? [])])
       return (0..<rows.count).map { row in
         Freshness(
           topology: rows.text(row, 0)!, table: rows.text(row, 1)!, aggregate: rows.text(row, 2)!,
           completeThrough: rows.timestamp(row, 3).map(EventTime.init(microseconds:)), freshAsOf: rows.timestamp(row, 4),
-          lag: rows.integer(row, 5), estimatedRows: rows.integer(row, 6).flatMap { $0 < 0 ? nil : $0 })
+          lag: rows.integer(row, 5), estimatedRows: rows.integer(row, 6), rowsChangedAt: rows.timestamp(row, 7))
       }
     }
   }
@@ -60,6 +64,10 @@ extension Books {
     /// Negative: it concerns no single partition.
     public var partition: Int32
     public var kind: String
+    /// What it is about besides a partition: a view, an event type; empty: nothing.
+    public var subject: String
+    /// `warning` or `critical`; nil: an instance raised it, not a check.
+    public var severity: String?
     public var message: String
     /// Microseconds since the epoch.
     public var raisedAt: Int64
@@ -73,15 +81,15 @@ extension Books {
     try reading { () throws(PostgresError) in
       let rows = try connection.execute(
         """
-        SELECT topology, topic, partition, kind, message, raised_at, last_seen_at, seen, resolved_at FROM tidemark.alert
+        SELECT topology, topic, partition, kind, message, raised_at, last_seen_at, seen, resolved_at, subject, severity FROM tidemark.alert
          WHERE resolved_at IS NULL OR resolved_at > now() - interval '1 day'
          ORDER BY resolved_at IS NOT NULL, COALESCE(resolved_at, raised_at) DESC LIMIT $1
         """, [.integer(Int64(limit))])
       return (0..<rows.count).map { row in
         Alert(
           topology: rows.text(row, 0)!, topic: rows.text(row, 1)!, partition: Int32(rows.integer(row, 2)!), kind: rows.text(row, 3)!,
-          message: rows.text(row, 4)!, raisedAt: rows.timestamp(row, 5)!, lastSeenAt: rows.timestamp(row, 6)!, seen: rows.integer(row, 7)!,
-          resolvedAt: rows.timestamp(row, 8))
+          subject: rows.text(row, 9) ?? "", severity: rows.text(row, 10), message: rows.text(row, 4)!, raisedAt: rows.timestamp(row, 5)!,
+          lastSeenAt: rows.timestamp(row, 6)!, seen: rows.integer(row, 7)!, resolvedAt: rows.timestamp(row, 8))
       }
     }
   }

@@ -9,59 +9,6 @@ public struct Books {
 
   public init(_ connection: Connection) { self.connection = connection }
 
-  /// One partition of one topology.
-  public struct PartitionStatus: Sendable {
-    public var topology: String
-    public var partition: PartitionID
-    public var nextOffset: Int64
-    /// The partition's end in Kafka when it was last seen; nil: never reached.
-    public var endOffset: Int64?
-    public var epoch: Int64
-    /// nil: nobody has it.
-    public var owner: String?
-    public var watermark: EventTime?
-    /// Microseconds since the epoch.
-    public var updatedAt: Int64
-    /// Offsets accounted for in the ledger, by bucket.
-    public var ledger: LedgerCounts
-    /// Open alerts, as `kind: message`.
-    public var alerts: [String]
-  }
-
-  /// All partitions, or those of one topology, by topology, topic and number.
-  public func status(topology: String?) throws(WarehouseError) -> [PartitionStatus] {
-    try reading { () throws(PostgresError) in
-      let rows = try connection.execute(
-        """
-        SELECT p.topology, p.topic, p.partition, p.next_offset, p.end_offset, p.epoch, p.owner, p.watermark, p.updated_at,
-               COALESCE(l.applied, 0)::bigint, COALESCE(l.filtered, 0)::bigint, COALESCE(l.duplicate, 0)::bigint,
-               COALESCE(l.late, 0)::bigint, COALESCE(l.quarantined, 0)::bigint, COALESCE(l.gap, 0)::bigint, a.messages
-          FROM tidemark.partition p
-          LEFT JOIN (SELECT topology, topic, partition, sum(applied) AS applied, sum(filtered) AS filtered, sum(duplicate) AS duplicate,
-                            sum(late) AS late, sum(quarantined) AS quarantined, sum(gap) AS gap
-                       FROM tidemark.ledger GROUP BY 1, 2, 3) l USING (topology, topic, partition)
-          LEFT JOIN (SELECT topology, topic, partition, string_agg(kind || ': ' || message, E'\\n' ORDER BY raised_at) AS messages
-                       FROM tidemark.alert WHERE resolved_at IS NULL GROUP BY 1, 2, 3) a USING (topology, topic, partition)
-         WHERE $1::text IS NULL OR p.topology = $1
-         ORDER BY 1, 2, 3
-        """, [.text(topology)])
-      return (0..<rows.count).map { row in
-        var ledger = LedgerCounts()
-        ledger.applied = rows.integer(row, 9)!
-        ledger.filtered = rows.integer(row, 10)!
-        ledger.duplicate = rows.integer(row, 11)!
-        ledger.late = rows.integer(row, 12)!
-        ledger.quarantined = rows.integer(row, 13)!
-        ledger.gap = rows.integer(row, 14)!
-        return PartitionStatus(
-          topology: rows.text(row, 0)!, partition: PartitionID(topic: rows.text(row, 1)!, partition: Int32(rows.integer(row, 2)!)),
-          nextOffset: rows.integer(row, 3)!, endOffset: rows.integer(row, 4), epoch: rows.integer(row, 5)!, owner: rows.text(row, 6),
-          watermark: rows.timestamp(row, 7).map(EventTime.init(microseconds:)), updatedAt: rows.timestamp(row, 8)!, ledger: ledger,
-          alerts: rows.text(row, 15)?.split(separator: "\n").map(String.init) ?? [])
-      }
-    }
-  }
-
   /// One refused event.
   public struct QuarantineRow: Sendable {
     public var topology: String
@@ -187,6 +134,9 @@ public struct Books {
       if connection.isInTransaction { _ = try? connection.script("ROLLBACK") }
       if ["42P01", "3F000"].contains(error.sqlState) {
         throw WarehouseError(.refused, "PostgreSQL has no tables of Tidemark: run `tidemark migrate --topology FILE` first")
+      }
+      if error.sqlState == "42703" {
+        throw WarehouseError(.refused, "PostgreSQL has tables of an earlier Tidemark (\(error.message)): run `tidemark migrate --topology FILE` first")
       }
       if error.sqlState == "42501" {
         throw WarehouseError(.refused, "\(error.message): connect as a superuser or as a member of tidemark_writer (of the landing: tidemark_batch)")

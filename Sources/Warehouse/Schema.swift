@@ -5,7 +5,7 @@ import Topologies
 /// What Tidemark has in PostgreSQL, as statements. Every one can be run again without harm.
 public enum Schema {
   /// Raised with every change of the books.
-  public static let version = 1
+  public static let version = 2
 
   /// Roles, schemas and Tidemark's own books. The first part needs CREATEROLE and CREATE on the database, or a superuser.
   ///
@@ -180,19 +180,8 @@ public enum Schema {
     )
     """,
     sealed,
-    """
-    CREATE OR REPLACE VIEW analytics.freshness WITH (security_barrier) AS
-    SELECT a.table_name AS aggregate,
-           COALESCE(min(p.watermark) FILTER (WHERE p.end_offset IS NULL OR p.next_offset < p.end_offset), max(p.watermark))
-             - t.allowed_lateness AS complete_through,
-           max(p.updated_at) AS fresh_as_of,
-           sum(GREATEST(p.end_offset - p.next_offset, 0))::bigint AS lag,
-           (SELECT s.sealed_through FROM tidemark.sealed s WHERE s.table_name = a.table_name) AS sealed_through
-      FROM tidemark.aggregate a
-      JOIN tidemark.topology t ON t.name = a.topology
-      LEFT JOIN tidemark.partition p ON p.topology = a.topology
-     GROUP BY a.table_name, t.allowed_lateness
-    """,
+    partitionFigures,
+    freshness,
     "INSERT INTO tidemark.schema_version (version) VALUES (\(version)) ON CONFLICT DO NOTHING",
     "REVOKE ALL ON SCHEMA tidemark, raw, analytics FROM PUBLIC",
     "GRANT USAGE ON SCHEMA tidemark, analytics TO tidemark_writer",

@@ -69,9 +69,14 @@ extension Warehouse {
       """
       UPDATE tidemark.partition AS p
          SET next_offset = i.next, watermark = COALESCE(i.watermark, p.watermark), end_offset = COALESCE(i.ending, p.end_offset),
-             owner = $9, updated_at = now()
-        FROM unnest($2::text[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[], $7::timestamptz[], $8::bigint[])
-             AS i(topic, partition, from_offset, next, epoch, watermark, ending)
+             owner = $9, updated_at = now(), flushed_at = now(),
+             record_time = COALESCE(i.record_time, p.record_time), journal_bytes = i.journal, state_bytes = COALESCE(i.state, p.state_bytes),
+             aggregates = COALESCE(i.aggregates::jsonb, p.aggregates),
+             changed_at = COALESCE(p.changed_at, '{}') || COALESCE(
+               (SELECT jsonb_object_agg(name, now()) FROM jsonb_array_elements_text(i.changed::jsonb) AS name), '{}')
+        FROM unnest($2::text[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[], $7::timestamptz[], $8::bigint[],
+                    $10::timestamptz[], $11::bigint[], $12::bigint[], $13::text[], $14::text[])
+             AS i(topic, partition, from_offset, next, epoch, watermark, ending, record_time, journal, state, aggregates, changed)
        WHERE p.topology = $1 AND p.topic = i.topic AND p.partition = i.partition
          AND p.next_offset = i.from_offset AND p.epoch = i.epoch
       """,
@@ -79,7 +84,22 @@ extension Warehouse {
         .integers(request.parts.map { $0.delta.from.value }), .integers(request.parts.map { $0.delta.to.value }),
         .integers(request.parts.map { $0.epoch.value }), .timestamps(request.parts.map { $0.delta.watermark?.microseconds }),
         .integers(request.parts.map { $0.endOffset?.value }), .text(instance),
+        .timestamps(request.parts.map { $0.figures.recordTime.flatMap { EventTime(recordTimestamp: $0)?.microseconds } }),
+        .integers(request.parts.map { $0.figures.journalBytes.map(Int64.init) }), .integers(request.parts.map { $0.figures.stateBytes.map(Int64.init) }),
+        .texts(request.parts.map { loads($0.figures.loads) }), .texts(request.parts.map { changed($0.delta) }),
       ]).affected
+  }
+
+  /// By table, as JSON; names of tables need no quoting there. nil: not known.
+  private func loads(_ loads: [AggregateLoad]) -> String? {
+    guard loads.count == tables.count else { return nil }
+    let texts = zip(tables, loads).map { "\"\($0.name)\":{\"groups\":\($1.groups),\"overflow\":\($1.overflowed)}" }
+    return "{\(texts.joined(separator: ","))}"
+  }
+
+  /// The tables that it has rows for, as a JSON array.
+  private func changed(_ delta: Delta) -> String {
+    "[\(zip(tables, delta.aggregates).filter { !$1.groups.isEmpty }.map { "\"\($0.0.name)\"" }.joined(separator: ","))]"
   }
 
   /// The offset rows of a request's partitions.

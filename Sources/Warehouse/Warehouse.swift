@@ -78,6 +78,11 @@ public final class Warehouse {
   public func open() throws(WarehouseError) -> UInt64 {
     do {
       let connection = try connection()
+      let version = try connection.execute("SELECT COALESCE(max(version), 0)::bigint FROM tidemark.schema_version").integer(0, 0) ?? 0
+      guard version >= Schema.version else {
+        throw WarehouseError(
+          .refused, "PostgreSQL has version \(version) of Tidemark's tables, this program needs \(Schema.version): run `tidemark migrate --topology FILE` first")
+      }
       let rows = try connection.execute("SELECT fingerprint, hash_seed FROM tidemark.topology WHERE name = $1", [.text(plan.topology)])
       guard rows.count == 1, let fingerprint = rows.text(0, 0), let seed = rows.integer(0, 1) else {
         throw WarehouseError(.refused, "PostgreSQL does not know topology \(plan.topology): run `tidemark migrate --topology FILE` first")

@@ -5,57 +5,6 @@ import Kafka
 import Observability
 import Warehouse
 
-struct Status: ParsableCommand {
-  static let configuration = CommandConfiguration(
-    abstract: "Who has which partition, how far it is, and what became of its offsets.",
-    discussion: """
-      With Kafka named as well (--kafka or TIDEMARK_KAFKA), lag is counted to the partitions' present ends; without, to the
-      ends that instances saw last.
-
-      EXAMPLES
-        tidemark status
-        tidemark status --topology-name product-events --format json | jq '.[].lag'
-      """)
-  @Option(help: ArgumentHelp("Only this topology.", valueName: "name")) var topologyName: String?
-  @Option(help: "table or json.") var format = ListingFormat.table
-  @OptionGroup var kafka: KafkaOptions
-  @OptionGroup var postgres: PostgresOptions
-
-  func run() throws {
-    try reportingFailures {
-      let books = Books(try connect(postgres.target))
-      let metadata = try (try? kafka.settings()).map { settings in
-        do { return try ClusterMetadata(settings) } catch { throw Failure(.unavailable, "\(error)") }
-      }
-      let partitions: [Books.PartitionStatus]
-      do throws(WarehouseError) { partitions = try books.status(topology: topologyName) } catch { throw Failure(error) }
-      let rows = try partitions.map { status -> StatusRow in
-        var end: Int64?
-        if let metadata {
-          do {
-            end = try metadata.watermarks(TopicPartition(topic: status.partition.topic, partition: status.partition.partition)).high
-          } catch { throw Failure(.unavailable, "\(error)") }
-        }
-        return StatusRow(status, end: end)
-      }
-      switch format {
-      case .json: Console.write(Console.json(rows))
-      case .table:
-        Console.write(
-          Console.table(
-            ["topology", "partition", "owner", "epoch", "next offset", "lag", "watermark", "applied", "filtered", "duplicate", "late", "quarantined", "gap"],
-            rows.map {
-              [
-                $0.topology, "\($0.topic)/\($0.partition)", $0.owner ?? "-", "\($0.epoch)", "\($0.nextOffset)", $0.lag.map { "\($0)" } ?? "?",
-                $0.watermark ?? "-", "\($0.applied)", "\($0.filtered)", "\($0.duplicate)", "\($0.late)", "\($0.quarantined)", "\($0.gap)",
-              ]
-            }, right: [3, 4, 5, 7, 8, 9, 10, 11, 12]))
-        for row in rows { for alert in row.alerts { Console.write("ALERT \(row.topic)/\(row.partition) \(alert)") } }
-      }
-    }
-  }
-}
-
 /// RFC 3339 in UTC, with as many fractional digits as there are.
 func timeText(_ time: EventTime) -> String { TimeText.rfc3339(time) }
 

@@ -13,6 +13,12 @@ enum Console {
   static func note(_ line: String) { FileHandle.standardError.write(Data((line + "\n").utf8)) }
 
   static var outputIsTerminal: Bool { isatty(STDOUT_FILENO) == 1 }
+  /// Characters and lines of the terminal behind standard output; nil: it is none, or does not say.
+  static var terminalSize: (width: Int, height: Int)? {
+    var size = winsize()
+    guard outputIsTerminal, ioctl(STDOUT_FILENO, UInt(TIOCGWINSZ), &size) == 0, size.ws_col > 0, size.ws_row > 0 else { return nil }
+    return (Int(size.ws_col), Int(size.ws_row))
+  }
   static var errorIsTerminal: Bool { isatty(STDERR_FILENO) == 1 }
 
   /// A progress line: overwritten on a terminal, one line each otherwise.

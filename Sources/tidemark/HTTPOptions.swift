@@ -14,8 +14,10 @@ struct HTTPOptions: ParsableArguments {
     "A file with the bearer token that clients need (or TIDEMARK_HTTP_TOKEN); required unless --http is loopback.", valueName: "file"))
   var httpTokenFile: String?
   @Option(help: ArgumentHelp("Further behind than this, /readyz says that the instance is not ready.", valueName: "time")) var lagBudget = Duration(milliseconds: 60_000)
-  @Option(help: ArgumentHelp("From a Kafka record to its row: what the console holds freshness against.", valueName: "time"))
-  var freshnessTarget = Duration(milliseconds: 5000)
+  @Option(help: ArgumentHelp(
+    "From a Kafka record to its row: what the console holds freshness against (default: monitor.freshness.expected of the topology, 1 minute where "
+      + "that says nothing).", valueName: "time"))
+  var freshnessTarget: Duration?
 
   static let tokenVariable = "TIDEMARK_HTTP_TOKEN"
 
@@ -32,7 +34,6 @@ struct HTTPOptions: ParsableArguments {
     guard let http, let address = HTTPAddress(http) else { return nil }
     var settings = HTTPSettings(address: address, token: try token())
     settings.lagBudget = Double(lagBudget.milliseconds) / 1000
-    settings.freshnessTarget = Double(freshnessTarget.milliseconds) / 1000
     if let problem = settings.problem { throw ValidationError(problem) }
     return settings
   }
@@ -105,11 +106,13 @@ final class RunningService: Sendable {
 }
 
 extension ObservedInstance.Topology {
-  init(_ topology: Topology, flushInterval: Int64, status: @escaping @Sendable () -> RunStatus) {
+  /// - Parameter target: what the command line says; nil: what the topology says.
+  init(_ topology: Topology, flushInterval: Int64, target: Duration?, status: @escaping @Sendable () -> RunStatus) {
     self.init(
       name: topology.name, topics: topology.topics,
       aggregates: topology.aggregates.map { Aggregate(name: $0.name, table: $0.tableName, window: Self.text($0.window)) },
-      allowedLateness: topology.plan().allowedLateness, flushInterval: flushInterval, status: status)
+      allowedLateness: topology.plan().allowedLateness, flushInterval: flushInterval,
+      freshnessTarget: target.map { Double($0.milliseconds) / 1000 } ?? Double(topology.freshnessTarget.microseconds) / 1e6, status: status)
   }
 
   private static func text(_ window: Topology.Window) -> String {

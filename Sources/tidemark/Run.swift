@@ -137,7 +137,7 @@ struct Run: ParsableCommand {
     let observed = ObservedInstance(
       version: Tidemark.configuration.version, name: owner,
       topologies: zip(topologies, runners).map { topology, runner in
-        .init(topology, flushInterval: flushInterval.milliseconds, status: { runner.status })
+        .init(topology, flushInterval: flushInterval.milliseconds, target: http.freshnessTarget, status: { runner.status })
       }, books: books.read)
     let service = HTTPService(settings, observed)
     reports.send(to: service)

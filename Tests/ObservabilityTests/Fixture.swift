@@ -17,7 +17,7 @@ final class FakeInstance: Sendable {
       topologies: [
         .init(
           name: "events", topics: ["t"], aggregates: [.init(name: "daily", table: "daily", window: "1 day"), .init(name: "minute", table: "minute", window: "1 minute")],
-          allowedLateness: 3_600_000_000, flushInterval: 1000, status: { self.status.withLock { $0 } })
+          allowedLateness: 3_600_000_000, flushInterval: 1000, freshnessTarget: 60, status: { self.status.withLock { $0 } })
       ],
       books: { self.books.withLock { $0 } }, clock: { self.now.withLock { $0 } }, monotonic: { self.now.withLock { $0 } })
   }

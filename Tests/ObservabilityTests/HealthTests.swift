@@ -57,12 +57,12 @@ import Testing
   }
 
   @Test func lagIsTheWorstInSecondsAndTheSumInEvents() {
-    let a = Lag(flushed: 10, end: 10, newest: 0, now: 100_000)
+    let a = Lag(flushed: 10, end: 10, recordTime: 0, watermark: nil, now: 100_000)
     #expect(a.seconds == 0 && a.events == 0)
-    let b = Lag(flushed: 10, end: 15, newest: 40_000, now: 100_000)
+    let b = Lag(flushed: 10, end: 15, recordTime: 40_000, watermark: nil, now: 100_000)
     #expect(b.seconds == 60 && b.events == 5)
-    #expect(Lag(flushed: 10, end: 15, newest: nil, now: 0).seconds == nil)
-    #expect(Lag(flushed: 10, end: nil, newest: 1, now: 0) == Lag())
+    #expect(Lag(flushed: 10, end: 15, recordTime: nil, watermark: nil, now: 0).seconds == nil)
+    #expect(Lag(flushed: 10, end: nil, recordTime: 1, watermark: nil, now: 0) == Lag())
     #expect(Lag.worst([a, b, Lag()]).events == 5)
     #expect(Lag.worst([a, b, Lag()]).seconds == 60)
     #expect(Lag.worst([Lag()]).events == nil)

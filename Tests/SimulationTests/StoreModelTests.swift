@@ -177,7 +177,8 @@ private struct Both {
       let mine = held[who][id]!
       parts.append(
         FlushRequest.Part(
-          partition: id, epoch: mine.epoch, watermarkBefore: mine.watermark, delta: delta(mine.next), endOffset: dice.flip() ? Offset(99) : nil))
+          partition: id, epoch: mine.epoch, watermarkBefore: mine.watermark, delta: delta(mine.next), endOffset: dice.flip() ? Offset(99) : nil,
+          figures: figures()))
     }
     send(FlushRequest(id: flushes, parts: parts), who)
   }
@@ -224,6 +225,13 @@ private struct Both {
     let target = world.store.next(id) + Int64(dice.below(4)) - 1
     let real = try Books(sql).acceptGap("world", id, to: target, operator: "tests")
     check("accept-gap", real: real, model: world.store.acceptGap(id, to: Offset(target)))
+  }
+
+  private mutating func figures() -> PartitionFigures {
+    func some(_ most: Int) -> Int? { dice.flip() ? dice.below(most) : nil }
+    return PartitionFigures(
+      recordTime: some(1 << 40).map(Int64.init), journalBytes: some(1 << 40), stateBytes: some(1 << 40),
+      loads: dice.flip() ? (0..<3).map { _ in AggregateLoad(groups: dice.below(1000), overflowed: Int64(dice.below(9))) } : [])
   }
 
   // MARK: Deltas
@@ -288,9 +296,16 @@ private struct Both {
 
   private mutating func compareTables() throws {
     let store = world.store!
-    let partitions = try sql.query("SELECT partition, next_offset, epoch, owner, \(Self.micros("watermark")), end_offset FROM tidemark.partition ORDER BY 1")
+    let partitions = try sql.query(
+      """
+      SELECT partition, next_offset, epoch, owner, \(Self.micros("watermark")), end_offset, \(Self.micros("record_time")), journal_bytes, state_bytes,
+             (SELECT string_agg(format('%s %s/%s', key, value->'groups', value->'overflow'), ', ' ORDER BY key) FROM jsonb_each(aggregates)),
+             (SELECT string_agg(key, ', ' ORDER BY key) FROM jsonb_object_keys(changed_at) AS key)
+        FROM tidemark.partition ORDER BY 1
+      """)
     var expected: [[String?]] = store.partitions.sorted { $0.key < $1.key }.map { id, row in
       [String(id.partition), text(row.next.value), text(row.epoch.value), row.owner, text(row.watermark?.microseconds), text(row.endOffset?.value)]
+        + figures(row)
     }
     check("partition", partitions, expected)
     let ledger = try sql.query(
@@ -318,6 +333,15 @@ private struct Both {
     }
     check("state_chunk", chunks, expected)
     try compareRows(store)
+  }
+
+  private func figures(_ row: SimulatedStore.PartitionRow) -> [String?] {
+    let names = plan.aggregates.map(\.name)
+    func joined(_ texts: [String]) -> String? { texts.isEmpty ? nil : texts.sorted().joined(separator: ", ") }
+    return [
+      text(row.figures.recordTime.map { $0 * 1000 }), text(row.figures.journalBytes.map(Int64.init)), text(row.figures.stateBytes.map(Int64.init)),
+      joined(zip(names, row.figures.loads).map { "\($0) \($1.groups)/\($1.overflowed)" }), joined(row.changed.map { names[$0] }),
+    ]
   }
 
   private mutating func compareRows(_ store: SimulatedStore) throws {

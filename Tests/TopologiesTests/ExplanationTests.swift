@@ -94,6 +94,21 @@ import Testing
           texts               of more than 15 bytes in by: 32 bytes and their length more for each group
           closed windows      are kept until they are a quarter of an aggregate's groups
 
+        Alerts (monitor:)
+          freshness       expected 1 minute (default)
+          events          drop 50% (default), floor 100 (default), counted in analytics.events_per_minute by
+                          event_type
+          refresh         daily 26 hours (default), hourly 2 hours (default)
+          reconciliation  unexplained 0 (default)
+          lag             growing_for 10 minutes (default), floor 10000 (default)
+          quarantine      rate 1% (default), within 15 minutes (default), floor 10 (default)
+          queries         slower_than 3 seconds (default), within 10 minutes (default)
+          storage         capacity unknown (default), time_to_full 14 days (default), growth 50% (default), floor 1
+                          GiB (default)
+          fenced          times 5 (default), within 15 minutes (default)
+          repeat          4 hours (default)
+          settle          2 minutes (default)
+
         """)
   }
 

@@ -41,6 +41,27 @@ import Testing
     #expect(monitor.fenced?.times == 3 && monitor.repeatEvery == TimeSpan("1 day") && monitor.settle == TimeSpan("0s"))
   }
 
+  @Test func freshnessIsHeldAgainstWhatTheTopologyExpects() throws {
+    #expect(try parse("").freshnessTarget == TimeSpan("1 minute"))
+    #expect(try parse("monitor: { freshness: { expected: 5s } }\n").freshnessTarget == TimeSpan("5s"))
+    #expect(try parse("monitor: { freshness: off }\n").freshnessTarget == TimeSpan("1 minute"))
+  }
+
+  @Test func thresholdsInForceAreExplained() throws {
+    func explained(_ monitor: String) throws -> [String] {
+      let lines = try parse(monitor).explanation().split(separator: "\n").map(String.init)
+      return Array(lines[try #require(lines.firstIndex(of: "Alerts (monitor:)"))...])
+    }
+    let usual = try explained("")
+    #expect(usual.contains("  freshness       expected 1 minute (default)") && usual.contains("  settle          2 minutes (default)"))
+    #expect(usual.contains("  events          drop 50% (default), floor 100 (default), counted in analytics.orders_per_minute"))
+    let changed = try explained("monitor: { freshness: { expected: 5s }, lag: off, storage: { capacity: 500 GiB }, fenced: { times: 3 }, repeat: 1h }\n")
+    #expect(changed.contains("  freshness       expected 5 seconds") && changed.contains("  lag             off"))
+    #expect(changed.contains("  fenced          times 3, within 15 minutes (default)") && changed.contains("  repeat          1 hour"))
+    let words = changed.joined(separator: " ").split(separator: " ").joined(separator: " ")
+    #expect(words.contains("storage capacity 500 GiB, time_to_full 14 days (default), growth 50% (default), floor 1 GiB (default)"))
+  }
+
   @Test func eventsAreCountedWhereHoursCanBe() throws {
     #expect(try parse("").eventCount == .init(table: "orders_per_minute", measure: "orders", type: nil, window: 60_000_000))
     #expect(try Files.load("product-events.yaml").eventCount == .init(table: "events_per_minute", measure: "event_count", type: "event_type", window: 60_000_000))

@@ -96,6 +96,44 @@ import Warehouse
     } catch { #expect(error.message.contains("GRANT tidemark_writer TO \"nobody_writer\"")) }
   }
 
+  /// A database of version 1: without the columns that flushes write for operators, with a view that takes takeovers for flushes.
+  @Test func anEarlierDatabaseIsUpgradedAndNotUsedBefore() throws {
+    let fixture = try Fixture("upgraded")
+    let warehouse = fixture.warehouse()
+    let partition = try warehouse.acquire([Fixture.id]) { _ in Offset(0) }[0]
+    #expect(warehouse.flush(Fixture.request(1, partition, Fixture.delta(from: 0, count: 3))) == .committed)
+    try fixture.sql.script(
+      """
+      DROP VIEW analytics.freshness CASCADE;
+      ALTER TABLE tidemark.partition DROP COLUMN record_time, DROP COLUMN journal_bytes, DROP COLUMN state_bytes, DROP COLUMN aggregates,
+        DROP COLUMN changed_at, DROP COLUMN flushed_at;
+      UPDATE tidemark.schema_version SET version = 1;
+      UPDATE tidemark.partition SET updated_at = now() + interval '1 hour';
+      CREATE VIEW analytics.freshness WITH (security_barrier) AS
+      SELECT a.table_name AS aggregate, max(p.watermark) - t.allowed_lateness AS complete_through, max(p.updated_at) AS fresh_as_of, 0::bigint AS lag,
+             (SELECT s.sealed_through FROM tidemark.sealed s WHERE s.table_name = a.table_name) AS sealed_through
+        FROM tidemark.aggregate a JOIN tidemark.topology t ON t.name = a.topology LEFT JOIN tidemark.partition p ON p.topology = a.topology
+       GROUP BY a.table_name, t.allowed_lateness;
+      ALTER VIEW analytics.freshness OWNER TO tidemark_owner
+      """)
+    do {
+      _ = try fixture.warehouse("new").open()
+      Issue.record("it opened")
+    } catch { #expect(error.code == .refused && error.message.contains("has version 1") && error.message.contains("tidemark migrate")) }
+    do {
+      _ = try Books(fixture.sql).status(topology: nil)
+      Issue.record("it was read")
+    } catch { #expect(error.code == .refused && error.message.contains("tidemark migrate"), "\(error)") }
+    try fixture.migrate()
+    #expect(try fixture.warehouse("new").open() == 4711)
+    #expect(try fixture.rows("SELECT p.flushed_at = l.flushed_at FROM tidemark.partition p, tidemark.ledger l") == [["t"]])
+    #expect(
+      try fixture.rows("SELECT bool_and(fresh_as_of = flushed_at), bool_and(rows_changed_at IS NULL) FROM analytics.freshness, tidemark.partition")
+        == [["t", "t"]])
+    #expect(try Books(fixture.sql).status(topology: nil).map(\.nextOffset) == [3])
+    #expect(warehouse.flush(Fixture.request(2, partition, Fixture.delta(from: 3, count: 1))) == .committed)
+  }
+
   @Test func freshnessFollowsTheSlowestPartitionThatIsNotAtItsEnd() throws {
     let fixture = try Fixture("fresh")
     try fixture.sql.script(

@@ -278,7 +278,7 @@ function drawAggregates(t) {
     fill.style.width = Math.min(100, 100 * (value || 0) / t.freshnessTarget) + "%";
     meter.append(fill);
     const words = value === undefined ? (at.lagSeconds === 0 ? "current" : "not known yet") : spanText(value) + (over ? " behind, over " : " of ") + spanText(t.freshnessTarget).replace(".00", "");
-    const cell = el("span", { title: a.freshAsOf ? "last row written " + utc(a.freshAsOf) : "" }, meter, words);
+    const cell = el("span", { title: (a.freshAsOf ? "fresh as of " + utc(a.freshAsOf) : "") + (a.rowsChangedAt ? ", rows last changed " + utc(a.rowsChangedAt) : "") }, meter, words);
     return [el("strong", {}, a.name), a.window, cell, utc(a.completeThrough), grouped(a.groups), grouped(a.overflowed), a.rows === undefined ? "–" : "≈ " + grouped(a.rows)];
   }), "no aggregates");
 }
