@@ -32,18 +32,26 @@ extension Schema {
   /// transaction. An aggregate whose `where` let nothing through is as fresh as the others: that there was nothing for it is known
   /// up to the same moment. What differs is `rows_changed_at`, the last flush that had rows for it: `max(updated_at)` of its table,
   /// without reading it. Windows are final when they end at or before `complete_through`.
+  ///
+  /// A partition at its end holds nothing back, unless an instance has stopped it: the end that it saw last is old then. One that
+  /// is behind and has accepted no event yet may hold anything: nothing is complete.
   static let freshness = """
     CREATE OR REPLACE VIEW analytics.freshness WITH (security_barrier) AS
     SELECT a.table_name AS aggregate,
-           COALESCE(min(p.watermark) FILTER (WHERE p.end_offset IS NULL OR p.next_offset < p.end_offset), max(p.watermark))
-             - t.allowed_lateness AS complete_through,
+           CASE WHEN bool_or(p.next_offset < p.end_offset AND p.watermark IS NULL) THEN NULL
+                ELSE COALESCE(min(p.watermark) FILTER (WHERE p.end_offset IS NULL OR p.next_offset < p.end_offset OR p.is_stopped), max(p.watermark))
+                       - t.allowed_lateness END AS complete_through,
            max(p.flushed_at) AS fresh_as_of,
            sum(GREATEST(p.end_offset - p.next_offset, 0))::bigint AS lag,
            (SELECT s.sealed_through FROM tidemark.sealed s WHERE s.table_name = a.table_name) AS sealed_through,
            max((p.changed_at ->> a.table_name)::timestamptz) AS rows_changed_at
       FROM tidemark.aggregate a
       JOIN tidemark.topology t ON t.name = a.topology
-      LEFT JOIN tidemark.partition p ON p.topology = a.topology
+      LEFT JOIN (
+        SELECT q.*, EXISTS (SELECT FROM tidemark.alert o WHERE (o.topology, o.topic, o.partition) = (q.topology, q.topic, q.partition)
+                             AND o.resolved_at IS NULL
+                             AND o.kind IN ('offset_out_of_range', 'topic_ends_early', 'state_unreadable', 'state_over_budget')) AS is_stopped
+          FROM tidemark.partition q) p ON p.topology = a.topology
      GROUP BY a.table_name, t.allowed_lateness
     """
 }

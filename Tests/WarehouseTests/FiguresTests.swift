@@ -65,6 +65,35 @@ import Warehouse
         """) == [["t", "t", "2", "1", "t"]])
   }
 
+  /// Windows are complete up to the furthest partition where all are at their ends; a stopped one does not know its end any more.
+  @Test func aStoppedPartitionHoldsCompletenessBack() throws {
+    let fixture = try Fixture("stopped")
+    let warehouse = fixture.warehouse()
+    let ids = [Fixture.id, PartitionID(topic: Fixture.id.topic, partition: Fixture.id.partition + 1)]
+    let acquired = try warehouse.acquire(ids) { _ in Offset(0) }.sorted { $0.partition < $1.partition }
+    func complete() throws -> [String?] {
+      let since = Fixture.base - Fixture.hour
+      return try fixture.rows("SELECT (extract(epoch FROM complete_through) * 1000000)::bigint - \(since) FROM analytics.freshness WHERE aggregate = 'overall'")[0]
+    }
+    for (n, count) in [(0, Int64(3)), (1, 9)] {
+      let part = FlushRequest.Part(
+        partition: ids[n], epoch: acquired[n].epoch, watermarkBefore: nil, delta: Fixture.delta(from: 0, count: count, watermark: Fixture.base + count * 1_000_000),
+        endOffset: Offset(count), figures: PartitionFigures())
+      #expect(warehouse.flush(FlushRequest(id: UInt64(n), parts: [part])) == .committed)
+    }
+    let furthest = try complete()
+    let least = try fixture.rows("SELECT (extract(epoch FROM min(watermark)) * 1000000)::bigint - \(Fixture.base) FROM tidemark.partition")[0]
+    let most = try fixture.rows("SELECT (extract(epoch FROM max(watermark)) * 1000000)::bigint - \(Fixture.base) FROM tidemark.partition")[0]
+    #expect(furthest == most && least != most)
+    try warehouse.alert(ids[0], acquired[0].epoch, kind: "offset_out_of_range", "offset 3 is gone")
+    #expect(try complete() == least)
+    try fixture.sql.script("UPDATE tidemark.alert SET resolved_at = now()")
+    #expect(try complete() == most)
+    // Behind, and not one event accepted: what it holds may belong anywhere.
+    try fixture.sql.script("UPDATE tidemark.partition SET watermark = NULL, end_offset = next_offset + 1 WHERE partition = \(ids[0].partition)")
+    #expect(try complete() == [nil])
+  }
+
   /// The offset row is updated in place, no index is touched, whatever the flush leaves in it: but for a page that is full while
   /// somebody still sees its old rows.
   @Test func theUpdateStaysHot() throws {
