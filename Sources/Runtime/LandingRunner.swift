@@ -159,7 +159,7 @@ struct LandingPoll {
     return failure
   }
 
-  private var isDrainLate: Bool { drainBegan.map { Clock.milliseconds() > $0 + drainTime.workers } ?? false }
+  private var isDrainLate: Bool { drainTime.isOverForWorkers(drainBegan, now: Clock.milliseconds()) }
 
   private mutating func carryOut() {
     for command in commands.takeAll(waiting: 0) ?? [] {

@@ -65,7 +65,7 @@ struct PollLoop {
     return failure
   }
 
-  private var isDrainLate: Bool { drainBegan.map { Clock.milliseconds() > $0 + drainTime.workers } ?? false }
+  private var isDrainLate: Bool { drainTime.isOverForWorkers(drainBegan, now: Clock.milliseconds()) }
 
   /// Shows how far partitions reach, by what their last fetch said. Asks nobody.
   private mutating func look() {

@@ -58,6 +58,9 @@ public struct DrainTime: Sendable {
   public var total: Milliseconds
   public init(_ total: Milliseconds = 10_000) { self.total = total }
 
+  /// Whether workers that have not answered a drain are to be left behind; `began` nil: there is no drain.
+  func isOverForWorkers(_ began: Milliseconds?, now: Milliseconds) -> Bool { began.map { now > $0 + workers } ?? false }
+
   /// For each worker's last flush.
   public var flush: Milliseconds { total * 6 / 10 }
   /// Until workers that do not answer (a disk that hangs) are left behind.

@@ -13,6 +13,9 @@ extension Books {
     public var last: (topic: String, partition: Int32, offset: Int64)?
   }
 
+  /// SQL: whether the quarantine holds all of an event; longer payloads and keys are cut there.
+  private static let isWhole = "octet_length(payload) = payload_bytes AND octet_length(key) < \(Limits.quarantinePayload)"
+
   /// Locks the next refused events of a topology, hands those that are held whole over, and marks them as replayed, for every
   /// topology that refused them: one transaction, so that two replays at once send none twice. What `send` throws ends it with
   /// nothing marked.
@@ -28,7 +31,7 @@ extension Books {
       try connection.script("BEGIN")
       return try connection.execute(
         """
-        SELECT \(Self.quarantineColumns), octet_length(payload) = payload_bytes AND octet_length(key) < \(Limits.quarantinePayload)
+        SELECT \(Self.quarantineColumns), \(Self.isWhole)
           FROM tidemark.quarantine
          WHERE \(Self.quarantineCondition) AND ($6 OR replayed_at IS NULL)
            AND ($7::text IS NULL OR (topic, partition, "offset") > ($7, $8::bigint, $9::bigint))
@@ -71,7 +74,7 @@ extension Books {
       let rows = try connection.execute(
         """
         SELECT count(*) FILTER (WHERE is_whole), count(*) FILTER (WHERE NOT is_whole) FROM (
-          SELECT octet_length(payload) = payload_bytes AND octet_length(key) < \(Limits.quarantinePayload) AS is_whole
+          SELECT \(Self.isWhole) AS is_whole
             FROM tidemark.quarantine WHERE \(Self.quarantineCondition) AND ($6 OR replayed_at IS NULL)) q
         """, parameters(filter) + [.boolean(again)])
       return (rows.integer(0, 0)!, rows.integer(0, 1)!)

@@ -32,7 +32,7 @@ struct Land: ParsableCommand {
   @Flag(help: "End when all partitions have reached the ends that they have now.") var untilCaughtUp = false
   @Option(help: ArgumentHelp("Longest time that an event waits for its transaction, 50ms to 1 minute.", valueName: "time"))
   var flushInterval = Duration(milliseconds: 500)
-  @Option(help: ArgumentHelp("Longest time from SIGTERM to the end, 1s to 10 minutes.", valueName: "time")) var drainTime = Duration(milliseconds: 10_000)
+  @OptionGroup var drain: DrainOptions
   @Option(help: ArgumentHelp("Rows of one transaction.", valueName: "events", visibility: .hidden)) var batch = 20_000
 
   func validate() throws {
@@ -40,7 +40,6 @@ struct Land: ParsableCommand {
     if topology.count > 1, group != nil { throw ValidationError("--group names one group, but there are \(topology.count) topologies: leave it out") }
     if let keepDays, !(1...36_500).contains(keepDays) { throw ValidationError("--keep-days \(keepDays): expected 1 to 36500") }
     guard (50...60_000).contains(flushInterval.milliseconds) else { throw ValidationError("--flush-interval \(flushInterval): expected 50ms to 1m") }
-    guard (1000...600_000).contains(drainTime.milliseconds) else { throw ValidationError("--drain-time \(drainTime): expected 1s to 10m") }
     guard (1...100_000).contains(batch) else { throw ValidationError("--batch \(batch): expected 1 to 100000") }
   }
 
@@ -55,7 +54,7 @@ struct Land: ParsableCommand {
           plan: LandingPlan(topology.plan()), kafka: kafkaSettings, postgres: postgres.target,
           instance: instance ?? "\(ProcessInfo.processInfo.hostName)/\(getpid())", group: group ?? "tidemark-land-\(topology.name)")
         settings.untilCaughtUp = untilCaughtUp
-        settings.drainTime = DrainTime(drainTime.milliseconds)
+        settings.drainTime = drain.time
         settings.keepDays = keepDays
         settings.interval = flushInterval.milliseconds
         settings.batchRows = batch
@@ -69,7 +68,7 @@ struct Land: ParsableCommand {
 
   /// Runs all of them, each on a thread of its own; the first that fails drains the others.
   private func supervise(_ runners: [(name: String, runner: LandingRunner)], _ log: RunLog) throws {
-    let failure = superviseAll(runners, log, undone: "what was not landed", drainTime: DrainTime(drainTime.milliseconds)) { line($0, $1.status) }
+    let failure = superviseAll(runners, log, undone: "what was not landed", drainTime: drain.time) { line($0, $1.status) }
     for (name, runner) in runners { log.say(.info, line(name, runner.status)) }
     if let failure { throw Failure(failure) }
   }

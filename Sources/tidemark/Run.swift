@@ -35,7 +35,7 @@ struct Run: ParsableCommand {
   @Option(help: ArgumentHelp("group.instance.id: static membership, no rebalance over a quick restart.", valueName: "id")) var staticMember: String?
   @Flag(help: "End when all partitions have reached the ends that they have now.") var untilCaughtUp = false
   @Option(help: ArgumentHelp("Time between flushes, 50ms to 1 minute.", valueName: "time")) var flushInterval = Duration(milliseconds: 1000)
-  @Option(help: ArgumentHelp("Longest time from SIGTERM to the end, 1s to 10 minutes.", valueName: "time")) var drainTime = Duration(milliseconds: 10_000)
+  @OptionGroup var drain: DrainOptions
   @Option(help: ArgumentHelp("When the journal is synced to disk: always, never, or a time.", valueName: "policy")) var journalSync = "1s"
   @Option(help: ArgumentHelp("Size of a journal segment; the disk needs room for several.", valueName: "MiB")) var journalSegment = 64
   @Option(help: ArgumentHelp("Threads that own partitions, 1 to 64 (default: one for each core).", valueName: "number")) var workers: Int?
@@ -52,7 +52,6 @@ struct Run: ParsableCommand {
   func validate() throws {
     if topology.isEmpty { throw ValidationError("name at least one topology: --topology FILE") }
     guard (50...60_000).contains(flushInterval.milliseconds) else { throw ValidationError("--flush-interval \(flushInterval): expected 50ms to 1m") }
-    guard (1000...600_000).contains(drainTime.milliseconds) else { throw ValidationError("--drain-time \(drainTime): expected 1s to 10m") }
     guard (16...65_536).contains(pendingBudget) else { throw ValidationError("--pending-budget \(pendingBudget): expected 16 to 65536 MiB") }
     if let workers, !(1...64).contains(workers) { throw ValidationError("--workers \(workers): expected 1 to 64") }
     if let stateBudget, !(1...16_777_216).contains(stateBudget) { throw ValidationError("--state-budget \(stateBudget): expected 1 to 16777216 MiB") }
@@ -94,7 +93,7 @@ struct Run: ParsableCommand {
           instance: owner, group: group ?? "tidemark-\(topology.name)")
         settings.staticMember = staticMember
         settings.untilCaughtUp = untilCaughtUp
-        settings.drainTime = DrainTime(drainTime.milliseconds)
+        settings.drainTime = drain.time
         settings.limits.flushInterval = flushInterval.milliseconds
         settings.limits.pendingBytes = pendingBudget << 20
         settings.limits.eagerFlushBytes = min(settings.limits.eagerFlushBytes, settings.limits.pendingBytes / 4)
@@ -147,7 +146,7 @@ struct Run: ParsableCommand {
   /// Runs all of them, each on a thread of its own, until they end; the first that fails drains the others.
   private func supervise(_ runners: [(name: String, runner: InstanceRunner)], _ log: RunLog) throws {
     let begin = Date()
-    let failure = superviseAll(runners, log, undone: "what was not flushed", drainTime: DrainTime(drainTime.milliseconds)) { line($0, $1.status) }
+    let failure = superviseAll(runners, log, undone: "what was not flushed", drainTime: drain.time) { line($0, $1.status) }
     for (name, runner) in runners where runner.status.statistics.events > 0 { log.say(.info, line(name, runner.status)) }
     if let failure { throw Failure(failure) }
     if summary { for (_, runner) in runners { Console.write(Console.json(Summary(runner.status, seconds: Date().timeIntervalSince(begin)))) } }

@@ -1,3 +1,4 @@
+import ArgumentParser
 import Engine
 import Foundation
 import Glibc
@@ -12,6 +13,17 @@ protocol SupervisedRunner: Sendable {
 
 extension InstanceRunner: SupervisedRunner {}
 extension LandingRunner: SupervisedRunner {}
+
+/// How long what runs until it is told to end may take to do so.
+struct DrainOptions: ParsableArguments {
+  @Option(help: ArgumentHelp("Longest time from SIGTERM to the end, 1s to 10 minutes.", valueName: "time")) var drainTime = Duration(milliseconds: 10_000)
+
+  func validate() throws {
+    guard (1000...600_000).contains(drainTime.milliseconds) else { throw ValidationError("--drain-time \(drainTime): expected 1s to 10m") }
+  }
+
+  var time: DrainTime { DrainTime(drainTime.milliseconds) }
+}
 
 /// Runs all of them, each on a thread of its own, until they end; the first that fails drains the others. A signal drains
 /// them, a second one ends the process at once.
