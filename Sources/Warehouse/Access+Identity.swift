@@ -37,8 +37,18 @@ extension Access {
                         WHERE m.login = v_person AND m.tier = $1 AND m.department <> '' AND m.department <> '__overflow__'), '{}');
     END $$
     """,
-    // The departments again, in a form that costs the planner nothing to ask: see `AccessRule.scope`. It is asked for every row:
-    // empty objects are found quicker than scalars, and what || makes needs no unpacking.
+    // The departments again, as `Access+Operator` compares them.
+    """
+    CREATE OR REPLACE FUNCTION access.own(tier text) RETURNS character varying[] LANGUAGE plpgsql STABLE PARALLEL RESTRICTED \(definer) AS $$
+    DECLARE \(declaringPerson)
+    BEGIN
+      \(findingPerson)
+      RETURN COALESCE((SELECT array_agg(m.department::character varying) FROM access.member m
+                        WHERE m.login = v_person AND m.tier = $1 AND m.department <> '' AND m.department <> '__overflow__'), '{}');
+    END $$
+    """,
+    // And in a form that costs the planner nothing to ask: see `AccessRule.scope`. It is asked for every row: empty objects are
+    // found quicker than scalars, and what is longer than 126 bytes is not packed, and so not unpacked row by row.
     """
     CREATE OR REPLACE FUNCTION access.scope(tier text) RETURNS jsonb LANGUAGE plpgsql STABLE PARALLEL RESTRICTED \(definer) AS $$
     DECLARE \(declaringPerson) v_scope jsonb;
@@ -46,7 +56,7 @@ extension Access {
       \(findingPerson)
       SELECT jsonb_object_agg(m.department, '{}'::jsonb) INTO v_scope FROM access.member m
        WHERE m.login = v_person AND m.tier = $1 AND m.department <> '' AND m.department <> '__overflow__';
-      RETURN v_scope || '{}';
+      RETURN v_scope || jsonb_build_object(repeat('x', 128), '{}'::jsonb);
     END $$
     """,
     """

@@ -96,11 +96,18 @@ extension Access {
     return result
   }
 
+  /// SQL of the text of a rule's condition.
+  private static func condition(_ rule: AccessRule) -> String {
+    guard rule.condition != rule.conditionByOperator else { return SQL.literal(rule.condition) }
+    return "CASE WHEN \(hasOperator) THEN \(SQL.literal(rule.conditionByOperator)) ELSE \(SQL.literal(rule.condition)) END"
+  }
+
   /// Row-level security on the table and its partitions, just the policies wanted, and no other privileges.
   private static func guarding(_ table: String, _ rules: [AccessRule]) -> [String] {
     let name = SQL.literal("analytics.\(SQL.identifier(table))")
     let scopes = Dictionary(grouping: rules.filter { $0.scope != nil }, by: \.scopeName).sorted { $0.key < $1.key }
-    let wanted = (["tidemark_writer", "tidemark_batch"] + rules.map(\.policyRole) + scopes.map(\.key)).map(SQL.literal).joined(separator: ", ")
+    let wanted = (["tidemark_writer", "tidemark_batch"] + rules.map(\.policyRole)).map(SQL.literal).joined(separator: ", ")
+    let scopeNames = scopes.map { SQL.literal($0.key) }.joined(separator: ", ")
     var result = [
       """
       DO $$ DECLARE part regclass; v_policy name; v_column name; BEGIN
@@ -109,7 +116,8 @@ extension Access {
             EXECUTE format('ALTER TABLE %s ENABLE ROW LEVEL SECURITY', part);
             EXECUTE format('ALTER TABLE %s FORCE ROW LEVEL SECURITY', part);
           END IF;
-          FOR v_policy IN SELECT p.polname FROM pg_policy p WHERE p.polrelid = part AND p.polname <> ALL (ARRAY[\(wanted)]) AND \(isForOthers) LOOP
+          FOR v_policy IN SELECT p.polname FROM pg_policy p WHERE p.polrelid = part AND p.polname <> ALL (ARRAY[\(wanted)]) AND \(isForOthers)
+                           AND (\(hasOperator) OR p.polname <> ALL (ARRAY[\(scopeNames)]::name[])) LOOP
             EXECUTE format('DROP POLICY %I ON %s', v_policy, part);
           END LOOP;
           PERFORM tidemark.revoke_from_others(part);
@@ -121,15 +129,16 @@ extension Access {
       """
     ]
     for worker in ["tidemark_writer", "tidemark_batch"] {
-      result.append(policy(name, worker, to: [worker], command: "ALL", letter: "*", "true", check: "true"))
+      result.append(policy(name, worker, to: [worker], command: "ALL", letter: "*", "'true'", check: "true"))
     }
     // Before what it restricts: no moment without it.
     for (scope, rules) in scopes {
       result.append(
-        policy(name, scope, to: rules.map(\.policyRole), isRestrictive: true, command: "SELECT", letter: "r", rules[0].scope ?? "false", check: nil))
+        policy(name, scope, to: rules.map(\.policyRole), isRestrictive: true, command: "SELECT", letter: "r",
+          "CASE WHEN NOT \(hasOperator) THEN \(SQL.literal(rules[0].scope ?? "false")) END", check: nil))
     }
     for rule in rules {
-      result.append(policy(name, rule.policyRole, to: [rule.policyRole], command: "SELECT", letter: "r", rule.condition, check: nil))
+      result.append(policy(name, rule.policyRole, to: [rule.policyRole], command: "SELECT", letter: "r", condition(rule), check: nil))
     }
     if let column = rules.lazy.compactMap(\.departmentColumn).first { result.append(index(name, column)) }
     return result
@@ -153,6 +162,7 @@ extension Access {
     """
 
   /// Asked before it is done: a policy is made under the table's exclusive lock.
+  /// - Parameter condition: SQL of the condition's text; where that is NULL no policy is made.
   private static func policy(
     _ table: String, _ name: String, to roles: [String], isRestrictive: Bool = false, command: String, letter: String, _ condition: String,
     check: String?
@@ -160,36 +170,45 @@ extension Access {
     let checked = check.map { " WITH CHECK (\($0))" } ?? ""
     let grantees = roles.map(SQL.identifier).joined(separator: ", ")
     let body = SQL.literal(
-      "CREATE POLICY %I ON %s\(isRestrictive ? " AS RESTRICTIVE" : "") FOR \(command) TO \(grantees) "
-        + "USING (\(condition.replacing("%", with: "%%")))\(checked)")
+      "CREATE POLICY %I ON %s\(isRestrictive ? " AS RESTRICTIVE" : "") FOR \(command) TO \(grantees) USING (%s)\(checked)")
     return """
-      DO $$ DECLARE part regclass; BEGIN
+      DO $$ DECLARE part regclass; v_condition text := \(condition); BEGIN
+        IF v_condition IS NULL THEN RETURN; END IF;
         FOR part IN SELECT tidemark.with_partitions(\(table)) LOOP
           IF NOT EXISTS (
             SELECT FROM pg_policy WHERE polrelid = part AND polname = '\(name)' AND polcmd = '\(letter)' AND polpermissive = \(!isRestrictive)
                AND (SELECT array_agg(o ORDER BY o) FROM unnest(polroles) o)
                    = (SELECT array_agg(r.oid ORDER BY r.oid) FROM pg_roles r
                        WHERE r.rolname = ANY (ARRAY[\(roles.map(SQL.literal).joined(separator: ", "))]))
-               AND pg_get_expr(polqual, polrelid) = \(SQL.literal(condition))
+               AND pg_get_expr(polqual, polrelid) = v_condition
                AND pg_get_expr(polwithcheck, polrelid) IS NOT DISTINCT FROM \(check.map(SQL.literal) ?? "NULL")) THEN
             EXECUTE format('DROP POLICY IF EXISTS %I ON %s', '\(name)', part);
-            EXECUTE format(\(body), '\(name)', part);
+            EXECUTE format(\(body), '\(name)', part, v_condition);
           END IF;
         END LOOP;
       END $$
       """
   }
 
-  /// Rows of one department are found without reading the others'. Built once, under a lock that keeps flushes waiting.
+  /// Rows of some departments are found without reading the others'. Built once, under a lock that keeps flushes waiting.
   private static func index(_ table: String, _ column: String) -> String {
-    """
-    DO $$ BEGIN
-      IF NOT EXISTS (SELECT FROM pg_index i JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[0]
-                      WHERE i.indrelid = \(table)::regclass AND i.indisvalid AND i.indpred IS NULL AND a.attname = \(SQL.literal(column))) THEN
-        EXECUTE format('CREATE INDEX ON %s (%I, window_start)', \(table)::regclass, \(SQL.literal(column)));
-      END IF;
-    END $$
-    """
+    let definition = SQL.literal("CREATE INDEX %I ON %s USING btree (%I, window_start)")
+    return """
+      DO $$ DECLARE v_index name; v_class text := CASE WHEN \(hasOperator) THEN ' \(operatorClass)' ELSE '' END; BEGIN
+        IF EXISTS (SELECT FROM pg_index i JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[0]
+                    WHERE i.indrelid = \(table)::regclass AND i.indisvalid AND i.indpred IS NULL AND a.attname = \(SQL.literal(column))
+                      AND (v_class = '' OR EXISTS (SELECT FROM pg_opclass c JOIN pg_namespace n ON n.oid = c.opcnamespace AND n.nspname = 'access'
+                                                    WHERE c.oid = i.indclass[0]))) THEN
+          RETURN;
+        END IF;
+        EXECUTE format('CREATE INDEX ON %s (%I%s, window_start)', \(table)::regclass, \(SQL.literal(column)), v_class);
+        -- The one before, without the operator class: the new one answers what it answered.
+        FOR v_index IN SELECT c.relname FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid WHERE i.indrelid = \(table)::regclass AND v_class <> ''
+                          AND pg_get_indexdef(c.oid) = format(\(definition), c.relname, i.indrelid::regclass, \(SQL.literal(column))) LOOP
+          EXECUTE format('DROP INDEX analytics.%I', v_index);
+        END LOOP;
+      END $$
+      """
   }
 
   /// A view that belongs to its tier's own role, which may read just its columns.
@@ -230,7 +249,8 @@ extension Access {
     return """
       INSERT INTO tidemark.access_rule (table_name, tier, relation, rows, department_column, columns, policy_role, condition, view, scope)
       VALUES (\(text(rule.table)), \(text(rule.tier)), \(text(rule.relation)), '\(rule.rowsWord)', \(text(rule.departmentColumn)),
-        ARRAY[\(rule.columns.map(SQL.literal).joined(separator: ", "))], \(text(rule.policyRole)), \(text(rule.condition)), \(text(rule.view)), \(text(rule.scope)))
+        ARRAY[\(rule.columns.map(SQL.literal).joined(separator: ", "))], \(text(rule.policyRole)), \(condition(rule)), \(text(rule.view)),
+        \(rule.scope.map { "CASE WHEN NOT \(hasOperator) THEN \(SQL.literal($0)) END" } ?? "NULL"))
       """
   }
 

@@ -99,7 +99,7 @@ extension Access {
         FOR f IN SELECT p.oid::regprocedure AS name, a.grantee FROM pg_proc p CROSS JOIN LATERAL aclexplode(COALESCE(p.proacl, acldefault('f', p.proowner))) a
                   WHERE p.pronamespace = 'access'::regnamespace AND a.grantee <> p.proowner AND p.proowner = 'tidemark_access'::regrole
                     AND NOT EXISTS (SELECT FROM tidemark.tier t JOIN pg_roles r ON r.rolname = t.name WHERE r.oid = a.grantee
-                                     AND p.proname IN ('holds', 'departments', 'scope', 'whoami')) LOOP
+                                     AND p.proname IN ('holds', 'own', 'equals', 'departments', 'scope', 'whoami')) LOOP
           EXECUTE format('REVOKE ALL ON FUNCTION %s FROM %s', f.name, CASE f.grantee WHEN 0 THEN 'PUBLIC' ELSE f.grantee::regrole::text END);
         END LOOP;
       END $$
@@ -109,6 +109,15 @@ extension Access {
       + callers.map { "GRANT EXECUTE ON FUNCTION \($0.function) TO \($0.role)" }
       + ["GRANT SELECT ON access.member TO tidemark_granter"]
       + (tiers + ["tidemark_owner"]).map { role in "GRANT EXECUTE ON FUNCTION \(tierFunctions.joined(separator: ", ")) TO \"\(role)\"" }
+      + [
+        """
+        DO $$ BEGIN
+          IF to_regprocedure('\(equals)') IS NOT NULL THEN
+            GRANT EXECUTE ON FUNCTION \(equals) TO \((tiers + ["tidemark_owner"]).map { "\"\($0)\"" }.joined(separator: ", "));
+          END IF;
+        END $$
+        """
+      ]
       + ["SET LOCAL ROLE tidemark_audit", "GRANT SELECT ON access.audit TO tidemark_granter"]
   }
 

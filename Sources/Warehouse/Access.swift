@@ -6,9 +6,9 @@
 /// forced on the table, so that the view's owner is held by the tier's policy. Two things must both be true for a row to be
 /// seen: the login is in the tier's role, and `access.member` names the person in this database.
 ///
-/// A policy asks `access.holds(tier)`, `access.departments(tier)` or `access.scope(tier)`, once a query. They go by `access.person()`: the login
-/// that opened the session, which nobody but a superuser can change; for a gateway, the person whose token the running
-/// transaction has shown. No setting is read anywhere.
+/// A policy asks `access.holds(tier)`, `access.own(tier)` (or `access.departments(tier)` and `access.scope(tier)`), once a query.
+/// They go by `access.person()`: the login that opened the session, which nobody but a superuser can change; for a gateway, the
+/// person whose token the running transaction has shown. No setting is read anywhere.
 ///
 /// The functions belong to `tidemark_access`, a role without members that owns nothing but the schema `access`; the audit to
 /// `tidemark_audit`, which nobody can become.
@@ -46,7 +46,7 @@ public enum Access {
   ]
 
   /// What every tier may call.
-  static let tierFunctions = ["access.holds(text)", "access.departments(text)", "access.scope(text)", "access.whoami()"]
+  static let tierFunctions = ["access.holds(text)", "access.own(text)", "access.departments(text)", "access.scope(text)", "access.whoami()"]
 
   /// Every function of the schema fixes its search path; temporary objects come last.
   static let definer = "SECURITY DEFINER SET search_path = pg_catalog, pg_temp"

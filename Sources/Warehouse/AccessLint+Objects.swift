@@ -185,7 +185,8 @@ extension AccessLint {
 
   private static func isOwn(_ signature: String) -> Bool {
     [
-      "person()", "holds(text)", "departments(text)", "scope(text)", "whoami()", "grant_tier(text,text,text[])", "revoke_tier(text,text,text[])",
+      "person()", "holds(text)", "own(text)", "equals(text,character varying)", "departments(text)", "scope(text)", "whoami()",
+      "grant_tier(text,text,text[])", "revoke_tier(text,text,text[])",
       "relations_of(text)", "enroll_gateway(text,text[])", "mac(text,bytea)", "random(integer)", "rotate_key()", "issue(text,text,integer)", "assume(text)",
       "note(text,text,text,text,text)", "record()", "keep()",
     ].contains { signature == "access.\($0)" }

@@ -28,6 +28,19 @@ extension AccessLint {
     return findings
   }
 
+  /// Where policies rest on the operator, it must cost nothing and be what it is taken for.
+  func operators(_ wanted: [[String?]]) throws(PostgresError) -> [AccessFinding] {
+    guard wanted.contains(where: { $0[2]?.contains("OPERATOR(access.=)") == true }), try connection.query("SELECT \(Access.hasOperator)")[0][0] == "f" else {
+      return []
+    }
+    return [
+      AccessFinding(
+        .leak, "operator", Access.equals,
+        "costs something (after pg_restore it does), or is another function: conditions of a query are asked before policies, and values of others "
+          + "can be found out; run `tidemark migrate` as a superuser")
+    ]
+  }
+
   /// Statistics of measures: EXPLAIN's estimates are made of them, also for who sees none of the rows.
   func statistics() throws(PostgresError) -> [AccessFinding] {
     let tables = """

@@ -49,15 +49,17 @@ struct AccessLint {
   private func rules(_ topologies: [Topology]) throws(PostgresError) -> [AccessFinding] {
     let known = try connection.query("SELECT table_name, tier, relation, condition, view, columns::text, scope FROM tidemark.access_rule")
     var findings: [AccessFinding] = []
+    // Policies may rest on the operator where it is; where one topology was migrated before it was, they need not.
+    let operators = try connection.query("SELECT \(Access.hasOperator)")[0][0] == "t"
     for topology in topologies {
       let wanted = AccessRule.all(of: topology)
       let tables = Set(topology.aggregates.map(\.tableName))
       for rule in wanted {
         let found = known.first { $0[0] == rule.table && $0[1] == rule.tier }
         let columns = "{\(rule.columns.joined(separator: ","))}"
-        if found == nil || found?[2] != rule.relation || found?[3] != rule.condition || found?[4] != rule.view || found?[5] != columns
-          || found?[6] != rule.scope
-        {
+        let isHeld =
+          found?[3] == rule.condition && found?[6] == rule.scope || operators && found?[3] == rule.conditionByOperator && found?[6] == nil
+        if found == nil || found?[2] != rule.relation || !isHeld || found?[4] != rule.view || found?[5] != columns {
           findings.append(
             AccessFinding(.leak, "rule", "\(rule.table) for \(rule.tier)", "is another one in \(topology.file): run `tidemark migrate`"))
         }
@@ -154,7 +156,7 @@ struct AccessLint {
           AccessFinding(.leak, "policy", "\(name) on \(table)", "is not of the topology; it shows rows to \(roles): run `tidemark migrate`"))
       }
     }
-    return try findings + scopes(wanted, found) + statistics()
+    return try findings + scopes(wanted, found) + operators(wanted) + statistics()
   }
 
   func canonical(_ condition: String, on table: String) throws(PostgresError) -> String? {

@@ -15,7 +15,8 @@ struct AccessRule {
   let sources: [String]?
   /// The view's SELECT; nil where the relation is the table.
   let view: String?
-  /// The restrictive policy that keeps conditions of a query's own from rows of others; nil where nobody sees a part of the table.
+  /// The restrictive policy that keeps conditions of a query's own from rows of others; nil where the tier sees all rows. It is there
+  /// where there is no operator (`Access+Operator`).
   private(set) var scope: String? = nil
   /// Whether the view itself leaves rows out or adds them up: then it must be a barrier. One that only leaves columns out need
   /// not be, since the policy is a barrier already; the planner takes it for the table.
@@ -65,15 +66,20 @@ struct AccessRule {
   /// The role that the policy is for: the tier, or the owner of its views.
   var policyRole: String { view == nil ? tier : Access.viewRole(tier) }
 
-  /// The policy's condition, as PostgreSQL 15 to 18 would print it: what stands there already is recognised by its text.
+  /// The policy's condition where there is no operator (`Access+Operator`), as PostgreSQL 15 to 18 would print it: what stands
+  /// there already is recognised by its text.
   var condition: String {
-    let tier = "'\(tier)'::text"
-    switch rows {
-    case .all, .totals: return "( SELECT access.holds(\(tier)) AS holds)"
-    case .own(let field):
-      return "(\(AccessRule.plainIdentifier(Topology.sqlName(field))) = ANY (( SELECT access.departments(\(tier)) AS departments)::text[]))"
-    }
+    guard let column = departmentColumn else { return Self.holds(tier) }
+    return "(\(Self.plainIdentifier(column)) = ANY (( SELECT access.departments('\(tier)'::text) AS departments)::text[]))"
   }
+
+  /// The policy's condition where there is the operator.
+  var conditionByOperator: String {
+    guard let column = departmentColumn else { return Self.holds(tier) }
+    return "(\(Self.plainIdentifier(column)) OPERATOR(access.=) ANY (( SELECT access.own('\(tier)'::text) AS own)::character varying[]))"
+  }
+
+  private static func holds(_ tier: String) -> String { "( SELECT access.holds('\(tier)'::text) AS holds)" }
 
   /// Quoted only where PostgreSQL would: so that conditions compare as texts. Names are `[a-z][a-z0-9_]*`; a keyword that
   /// PostgreSQL quotes and this does not only makes a migration set the policy anew.
@@ -85,18 +91,15 @@ struct AccessRule {
   /// The policy that `scope` is; those who read the table itself share one.
   var scopeName: String { view == nil ? "tidemark_scope" : "tidemark_scope_\(tier)" }
 
-  /// A row's department must be one of the person's, said so that PostgreSQL asks it before anything else of the row.
-  ///
-  /// The planner lets a cheap condition of the query whose functions are leakproof (`event_count >= 1000` is one) go before a
-  /// policy that it takes to be dearer. Such a condition gives no row away, but whether the policy was asked after it does: EXPLAIN
-  /// ANALYZE shows what was never executed, counters count it, and a CASE can do something instead. A subscript of jsonb
-  /// costs the planner nothing, and a policy goes first among equals. `condition` stays beside it: it finds the index.
+  /// A row's department must be one of the person's, said so that PostgreSQL asks it before anything else of the row: a
+  /// subscript of jsonb costs the planner nothing (see `Access+Operator`). `condition` stays beside it: it finds the index.
+  /// - Parameter rules: those of the tiers that share the policy. Who holds a tier with all rows as well must not lose them.
   private static func scope(_ rules: [AccessRule]) -> String? {
-    guard rules.contains(where: { $0.departmentColumn != nil }) else { return nil }
-    let terms = rules.map { rule in
-      let tier = "'\(rule.tier)'::text"
-      guard let column = rule.departmentColumn else { return "( SELECT access.holds(\(tier)) AS holds)" }
-      return "((( SELECT access.scope(\(tier)) AS scope))[\(plainIdentifier(column))] IS NOT NULL)"
+    let own = rules.filter { $0.departmentColumn != nil }
+    guard !own.isEmpty else { return nil }
+    let terms = (own + rules.filter { $0.departmentColumn == nil }).map { rule in
+      guard let column = rule.departmentColumn else { return holds(rule.tier) }
+      return "((( SELECT access.scope('\(rule.tier)'::text) AS scope))[\(plainIdentifier(column))] IS NOT NULL)"
     }
     return terms.count == 1 ? terms[0] : "(\(terms.joined(separator: " OR ")))"
   }
@@ -120,7 +123,7 @@ extension AccessRule {
       let table = AggregateTable(compiled, in: plan)
       var rules = topology.readers(of: aggregate).map { AccessRule($0, of: aggregate, topology, table) }
       let direct = scope(rules.filter { $0.view == nil })
-      for i in rules.indices { rules[i].scope = rules[i].view == nil ? direct : scope([rules[i]]) }
+      for i in rules.indices where rules[i].departmentColumn != nil { rules[i].scope = rules[i].view == nil ? direct : scope([rules[i]]) }
       return rules
     }
   }

@@ -8,26 +8,20 @@ extension AccessVerification {
     for target in partial(subject) {
       let columns = try admin.query(
         """
-        SELECT quote_ident(attname), format_type(atttypid, NULL) FROM pg_attribute
-         WHERE attrelid = $1::text::regclass AND attnum > 0 AND NOT attisdropped ORDER BY attnum
+        SELECT quote_ident(a.attname), format_type(a.atttypid, NULL), EXISTS (
+                 SELECT FROM tidemark.access_rule r JOIN pg_attribute b ON b.attrelid = to_regclass(format('analytics.%I', r.table_name))
+                  WHERE to_regclass(format('analytics.%I', r.relation)) = a.attrelid AND b.attname = a.attname AND b.attnotnull)
+          FROM pg_attribute a WHERE a.attrelid = $1::text::regclass AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum
         """, [.text(target.relation)])
       let others = foreign(target)
+      // Whether a measure is NULL costs the planner nothing to ask, and so must what stands beside it.
+      let own = try admin.query("SELECT quote_literal(COALESCE(jsonb_object_agg(d, '{}'::jsonb), '{}')) FROM unnest($1::text[]) d", [.texts(target.own)])
+      let othersForNothing = "(\(own[0][0] ?? "'{}'")::jsonb)[\(target.column)] IS NULL"
       for column in columns {
         guard let name = column[0], let (least, most) = Self.bounds[column[1] ?? ""], name != target.column else { continue }
         let conditions = ["\(name) >= \(least)", "\(name) > \(most)"]
-        record(
-          "EXPLAIN ANALYZE of a condition", subject,
-          try differing(conditions, subject) {
-            "EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF, SUMMARY OFF) SELECT 1 FROM \(target.relation) WHERE \($0) AND \(others)"
-          })
-        record(
-          "counters after a condition", subject,
-          try differing(conditions, subject, then: Self.counters) { "SELECT 1 FROM \(target.relation) WHERE \($0) AND \(others)" })
-        record(
-          "a condition that does something", subject,
-          try differing(conditions, subject, then: "SELECT pg_sequence_last_value('pg_temp.bell')") {
-            "SELECT 1 FROM \(target.relation) WHERE CASE WHEN \(others) AND \($0) THEN (SELECT nextval('pg_temp.bell') > 0) ELSE true END"
-          })
+        try byConditions(conditions, subject, target.relation, others)
+        if column[2] == "f" { try byConditions(["\(name) IS NOT NULL", "\(name) IS NULL"], subject, target.relation, othersForNothing) }
         // That rows are there, and when, is no secret; what they hold is.
         guard column[1] != "timestamp with time zone" || name == "updated_at", column[1] != "text" else { continue }
         record(
@@ -35,6 +29,22 @@ extension AccessVerification {
           try differing(conditions, subject) { "EXPLAIN (FORMAT JSON) SELECT 1 FROM \(target.relation) WHERE \($0)" })
       }
     }
+  }
+
+  private func byConditions(_ conditions: [String], _ subject: Subject, _ relation: String, _ others: String) throws(PostgresError) {
+    record(
+      "EXPLAIN ANALYZE of a condition", subject,
+      try differing(conditions, subject) {
+        "EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF, SUMMARY OFF) SELECT 1 FROM \(relation) WHERE \($0) AND \(others)"
+      })
+    record(
+      "counters after a condition", subject,
+      try differing(conditions, subject, then: Self.counters) { "SELECT 1 FROM \(relation) WHERE \($0) AND \(others)" })
+    record(
+      "a condition that does something", subject,
+      try differing(conditions, subject, then: "SELECT pg_sequence_last_value('pg_temp.bell')") {
+        "SELECT 1 FROM \(relation) WHERE CASE WHEN \(others) AND \($0) THEN (SELECT nextval('pg_temp.bell') > 0) ELSE true END"
+      })
   }
 
   /// What every value of a type is at least, and none is more than, as SQL.

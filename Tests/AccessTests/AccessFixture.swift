@@ -44,11 +44,14 @@ struct AccessFixture {
 
   let name: String
   let topology: Topology
+  /// Whether a login that is no superuser migrates: then policies have no operator of their own, and look departments up.
+  let isWithoutOperator: Bool
   let sql: Connection
   var books: AccessBooks { AccessBooks(sql) }
 
-  init(_ name: String, yaml: String = AccessFixture.yaml, before: String = "") throws {
+  init(_ name: String, yaml: String = AccessFixture.yaml, before: String = "", isWithoutOperator: Bool = false) throws {
     self.name = name
+    self.isWithoutOperator = isWithoutOperator
     let here = try accessServer.get()
     try Connection(here.target, applicationName: "tests").script("CREATE DATABASE \(SQL.identifier(name))")
     sql = try Connection(here.target(database: name, user: "postgres"), applicationName: "tests")
@@ -60,7 +63,17 @@ struct AccessFixture {
 
   @discardableResult
   func migrate(_ yaml: String? = nil) throws -> [String] {
-    try Migration.run([yaml.map { try Topology.parse(yaml: $0, file: "access.yaml") } ?? topology], on: sql) { 4711 }
+    let topologies = [try yaml.map { try Topology.parse(yaml: $0, file: "access.yaml") } ?? topology]
+    guard isWithoutOperator else { return try Migration.run(topologies, on: sql) { 4711 } }
+    // Roles belong to the server, and a login with CREATEROLE would be a finding in every database of it.
+    let deployer = SQL.identifier(login("deployer"))
+    try sql.script(
+      """
+      DO $$ BEGIN CREATE ROLE \(deployer) LOGIN; EXCEPTION WHEN duplicate_object THEN NULL; END $$;
+      ALTER ROLE \(deployer) CREATEROLE; GRANT CREATE ON DATABASE \(SQL.identifier(name)) TO \(deployer); SET SESSION AUTHORIZATION \(deployer)
+      """)
+    defer { _ = try? sql.script("RESET SESSION AUTHORIZATION; ALTER ROLE \(deployer) NOCREATEROLE") }
+    return try Migration.run(topologies, on: sql) { 4711 }
   }
 
   /// 2 event types × 6 departments × 10 days; each row has 10 events, 5 users and 100 of revenue, legal 999,999.
