@@ -139,13 +139,15 @@ public final class EphemeralPostgres: @unchecked Sendable {
 
   private static func findBinaries() throws -> String {
     let manager = FileManager.default
+    let environment = ProcessInfo.processInfo.environment
+    let chosen = environment["TIDEMARK_POSTGRES_BIN"].map { [$0] }
     let versions = ((try? manager.contentsOfDirectory(atPath: "/usr/lib/postgresql")) ?? []).compactMap(Int.init).sorted(by: >)
-    var places = versions.map { "/usr/lib/postgresql/\($0)/bin" }
-    places += (ProcessInfo.processInfo.environment["PATH"] ?? "").split(separator: ":").map(String.init)
-    for place in places where manager.isExecutableFile(atPath: "\(place)/initdb") && manager.isExecutableFile(atPath: "\(place)/postgres") {
+    let installed = versions.map { "/usr/lib/postgresql/\($0)/bin" } + (environment["PATH"] ?? "").split(separator: ":").map(String.init)
+    for place in chosen ?? installed where manager.isExecutableFile(atPath: "\(place)/initdb") && manager.isExecutableFile(atPath: "\(place)/postgres") {
       return place
     }
-    throw LocalServerError("PostgreSQL's initdb is not here: install the package postgresql")
+    throw LocalServerError(
+      chosen.map { "TIDEMARK_POSTGRES_BIN: \($0[0]) has no initdb and postgres" } ?? "PostgreSQL's initdb is not here: install the package postgresql")
   }
 
   /// A TCP port of the loopback that nobody listens on.

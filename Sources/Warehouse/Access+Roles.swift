@@ -59,7 +59,7 @@ extension Access {
   private static func membership(_ role: String) -> String {
     """
     DO $$ BEGIN
-      IF NOT pg_has_role(current_user, '\(role)', 'MEMBER') THEN EXECUTE format('GRANT \(role) TO %I', current_user); END IF;
+      IF NOT \(Schema.mayBecome(role)) THEN EXECUTE format('GRANT \(role) TO %I', current_user); END IF;
     END $$
     """
   }

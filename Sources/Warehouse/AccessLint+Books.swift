@@ -43,7 +43,7 @@ extension AccessLint {
     guard row[2] == "tidemark_owner" else { return finding("belongs to \(row[2] ?? ""): DROP FUNCTION \(name), then run `tidemark migrate`") }
     if row[3] != "tidemark_batch" { return finding("may be called by \(row[3] ?? "nobody"), not just by tidemark_batch: run `tidemark migrate`, REVOKE what is left") }
     let wanted = try rolledBack { () throws(PostgresError) in
-      if try connection.query("SELECT pg_has_role(current_user, 'tidemark_owner', 'MEMBER')")[0][0] == "f" {
+      if try connection.query("SELECT \(Schema.mayBecome("tidemark_owner"))")[0][0] == "f" {
         try connection.script("GRANT tidemark_owner TO CURRENT_USER")
       }
       try connection.script("SET LOCAL ROLE tidemark_owner")

@@ -2,11 +2,18 @@ import Postgres
 
 /// Logins and roles that read past policies.
 extension AccessLint {
+  /// SQL: whether membership `a` of pg_auth_members gives anything. Since PostgreSQL 16 who has made a role is a member that may only
+  /// give it; of a login with CREATEROLE that is known by that.
+  private static let isHeld = """
+    (COALESCE((to_jsonb(a) ->> 'inherit_option')::boolean OR (to_jsonb(a) ->> 'set_option')::boolean, true)
+      OR NOT EXISTS (SELECT FROM pg_roles c WHERE c.oid = a.member AND c.rolcreaterole))
+    """
+
   /// Persons and gateways: whom the policies are for.
   private static let governed = """
     (EXISTS (SELECT FROM access.member m WHERE m.login = r.rolname)
       OR EXISTS (SELECT FROM pg_auth_members a JOIN pg_roles t ON t.oid = a.roleid
-                  WHERE a.member = r.oid AND (t.rolname = 'tidemark_gateway' OR EXISTS (SELECT FROM tidemark.tier k WHERE k.name = t.rolname))))
+                  WHERE a.member = r.oid AND \(isHeld) AND (t.rolname = 'tidemark_gateway' OR EXISTS (SELECT FROM tidemark.tier k WHERE k.name = t.rolname))))
     """
 
   /// Superusers, BYPASSRLS, REPLICATION, CREATEROLE. The superuser that made the server, and the login that asks, are notes.
@@ -44,9 +51,10 @@ extension AccessLint {
       """
       WITH RECURSIVE inside(member, root) AS (
         SELECT a.member, a.roleid FROM pg_auth_members a JOIN pg_roles r ON r.oid = a.roleid
-         WHERE starts_with(r.rolname, 'tidemark_view_') OR \(Access.isWorker) OR r.rolname IN ('pg_read_all_data', 'pg_write_all_data',
-           'pg_read_server_files', 'pg_write_server_files', 'pg_execute_server_program')
-        UNION SELECT a.member, i.root FROM pg_auth_members a JOIN inside i ON i.member = a.roleid AND i.member <> 'tidemark_owner'::regrole)
+         WHERE \(Self.isHeld) AND (starts_with(r.rolname, 'tidemark_view_') OR \(Access.isWorker) OR r.rolname IN ('pg_read_all_data',
+           'pg_write_all_data', 'pg_read_server_files', 'pg_write_server_files', 'pg_execute_server_program'))
+        UNION SELECT a.member, i.root FROM pg_auth_members a JOIN inside i ON i.member = a.roleid AND i.member <> 'tidemark_owner'::regrole
+         WHERE \(Self.isHeld))
       SELECT DISTINCT r.rolname, g.rolname, r.rolsuper, \(Self.governed), 
              starts_with(g.rolname, 'tidemark_') AND NOT starts_with(g.rolname, 'tidemark_view_') AND g.rolname NOT IN ('tidemark_access', 'tidemark_audit')
         FROM inside i JOIN pg_roles r ON r.oid = i.member JOIN pg_roles g ON g.oid = i.root
@@ -61,7 +69,7 @@ extension AccessLint {
     let both = try connection.query(
       """
       SELECT r.rolname FROM pg_roles r WHERE r.rolcanlogin AND NOT r.rolsuper
-         AND pg_has_role(r.oid, 'tidemark_gateway', 'MEMBER') AND pg_has_role(r.oid, 'tidemark_issuer', 'MEMBER')
+         AND \(Schema.mayBecome("tidemark_gateway", who: "r.oid")) AND \(Schema.mayBecome("tidemark_issuer", who: "r.oid"))
       """)
     return readers.compactMap { row in
       let (name, group) = (row[0] ?? "", row[1] ?? "")
@@ -79,7 +87,7 @@ extension AccessLint {
       """
       SELECT r.rolname, t.name FROM tidemark.tier t JOIN pg_roles g ON g.rolname = t.name JOIN pg_auth_members a ON a.roleid = g.oid
         JOIN pg_roles r ON r.oid = a.member
-       WHERE r.rolcanlogin AND NOT pg_has_role(r.oid, 'tidemark_gateway', 'MEMBER')
+       WHERE r.rolcanlogin AND \(Self.isHeld) AND NOT pg_has_role(r.oid, 'tidemark_gateway', 'MEMBER')
          AND NOT EXISTS (SELECT FROM access.member m WHERE m.login = r.rolname AND m.tier = t.name)
       """)
     let gateways = try connection.query(

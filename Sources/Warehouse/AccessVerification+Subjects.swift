@@ -69,8 +69,8 @@ extension AccessVerification {
     let until = try admin.query("SELECT now() + interval '10 minutes'")[0][0] ?? ""
     try admin.execute(
       "CREATE ROLE \(SQL.identifier(login.name)) LOGIN PASSWORD \(SQL.literal(try admin.verifier(of: login))) VALID UNTIL \(SQL.literal(until))")
-    // Whoever is no superuser may end the sessions only of roles that it is in.
-    if try admin.query("SELECT pg_has_role(current_user, $1::name, 'MEMBER')", [.text(login.name)])[0][0] == "f" {
+    // Whoever is no superuser may end the sessions only of roles whose privileges it has.
+    if try admin.query("SELECT pg_has_role(current_user, $1::name, 'USAGE')", [.text(login.name)])[0][0] == "f" {
       try admin.execute("GRANT \(SQL.identifier(login.name)) TO CURRENT_USER")
     }
     return login

@@ -105,6 +105,7 @@ public final class AccessVerification {
   public func run(progress: (String) -> Void = { _ in }) throws(WarehouseError) -> Report {
     try AccessBooks(admin).asking { () throws(PostgresError) in
       admin.deadline = 600_000
+      try requirePower()
       progress("reading the catalogue")
       try removeLogins(olderOnly: true)
       report.findings = try withFullNames { () throws(PostgresError) in
@@ -131,6 +132,21 @@ public final class AccessVerification {
       try removeLogins(olderOnly: false)
     }
     return report
+  }
+
+  /// The functions are compared by making them anew, as their owners, in a transaction that is rolled back.
+  private func requirePower() throws(PostgresError) {
+    guard admin.serverVersion >= 160_000 else { return }
+    let missing = try admin.query(
+      """
+      SELECT string_agg(r.rolname, ', '), quote_ident(current_user) FROM pg_roles r
+       WHERE r.rolname IN ('tidemark_access', 'tidemark_audit') AND NOT pg_has_role(current_user, r.oid, 'MEMBER WITH ADMIN OPTION')
+      """)[0]
+    guard let roles = missing[0], let login = missing[1] else { return }
+    throw PostgresError(
+      .refused, sqlState: "42501",
+      message: "\(login) may not become \(roles) for the time of a comparison (PostgreSQL 16 and later); as a superuser: "
+        + "GRANT \(roles) TO \(login) WITH ADMIN TRUE, INHERIT FALSE, SET FALSE")
   }
 
   /// Runs with a search path by which names are printed with their schemas.

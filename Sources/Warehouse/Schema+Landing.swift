@@ -15,7 +15,7 @@ extension Schema {
     """,
     """
     DO $$ BEGIN
-      IF NOT pg_has_role(current_user, 'tidemark_batch', 'MEMBER') THEN
+      IF NOT \(mayBecome("tidemark_batch")) THEN
         EXECUTE format('GRANT tidemark_batch TO %I', current_user);
         PERFORM set_config('tidemark.borrowed_batch', 'yes', true);
       END IF;

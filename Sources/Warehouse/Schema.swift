@@ -12,7 +12,7 @@ public enum Schema {
   /// `tidemark_owner` owns everything and logs in nowhere; `tidemark_writer` is what instances work as; `tidemark_reader`
   /// may see how fresh the schema `analytics` is. Who reads rows is said in `Access`.
   public static let roles: [String] =
-    ["tidemark_owner", "tidemark_writer", "tidemark_reader"].map { role in
+    [mayGiveRoles] + ["tidemark_owner", "tidemark_writer", "tidemark_reader"].map { role in
       """
       DO $$ BEGIN
         IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = '\(role)') THEN CREATE ROLE \(role) NOLOGIN; END IF;
@@ -23,7 +23,7 @@ public enum Schema {
     } + [
       """
       DO $$ BEGIN
-        IF NOT pg_has_role(current_user, 'tidemark_owner', 'MEMBER') THEN
+        IF NOT \(mayBecome("tidemark_owner")) THEN
           EXECUTE format('GRANT tidemark_owner TO %I', current_user);
         END IF;
       END $$
@@ -32,6 +32,28 @@ public enum Schema {
       "CREATE SCHEMA IF NOT EXISTS raw AUTHORIZATION tidemark_owner",
       "CREATE SCHEMA IF NOT EXISTS analytics AUTHORIZATION tidemark_owner",
     ]
+
+  /// SQL: whether a role may SET ROLE to another. Since PostgreSQL 16 who has made a role is its member, to give it, and may
+  /// become it only once it has given it to itself.
+  static func mayBecome(_ role: String, who: String = "current_user") -> String {
+    "pg_has_role(\(who), '\(role)', CASE WHEN current_setting('server_version_num')::integer < 160000 THEN 'MEMBER' ELSE 'SET' END)"
+  }
+
+  /// Before PostgreSQL 16 CREATEROLE gives every role; since then those that the login has made, or was given for that.
+  private static let mayGiveRoles = """
+    DO $$ DECLARE v_roles text; BEGIN
+      IF current_setting('server_version_num')::integer < 160000 THEN RETURN; END IF;
+      SELECT string_agg(quote_ident(r.rolname), ', ' ORDER BY r.rolname) INTO v_roles FROM pg_roles r
+       WHERE (r.rolname IN ('tidemark_owner', 'tidemark_batch', 'tidemark_access', 'tidemark_audit', 'tidemark_gateway') OR starts_with(r.rolname, 'tidemark_view_')
+              OR shobj_description(r.oid, 'pg_authid') = '\(Access.tierComment)')
+         AND NOT pg_has_role(current_user, r.oid, 'MEMBER WITH ADMIN OPTION');
+      IF v_roles IS NOT NULL THEN
+        RAISE EXCEPTION USING ERRCODE = '\(refusal)', MESSAGE =
+          format('%s did not make the roles %s, so it may not give them (PostgreSQL 16 and later). As a superuser: GRANT %2$s TO %1$I WITH ADMIN TRUE, INHERIT FALSE, SET FALSE',
+            current_user, v_roles);
+      END IF;
+    END $$
+    """
 
   /// Tables of the schema `tidemark`; run as `tidemark_owner`.
   public static let books: [String] = [

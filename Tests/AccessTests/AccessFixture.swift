@@ -61,18 +61,36 @@ struct AccessFixture {
     if yaml.contains("daily_metrics:") { try fill() }
   }
 
+  /// SQL: since PostgreSQL 16 CREATEROLE gives only roles that the login has made, or was given for that.
+  /// - Parameter roles: which of Tidemark's, as SQL over `rolname`.
+  static func givingRoles(to login: String, roles: String = "true") -> String {
+    """
+    DO $$ DECLARE v_role name; BEGIN
+      IF current_setting('server_version_num')::integer < 160000 THEN RETURN; END IF;
+      FOR v_role IN SELECT rolname FROM pg_roles WHERE (\(roles)) AND (starts_with(rolname, 'tidemark_') AND NOT starts_with(rolname, 'tidemark_verify_')
+                     OR shobj_description(oid, 'pg_authid') = 'Tidemark tier') LOOP
+        EXECUTE format('GRANT %I TO \(login) WITH ADMIN TRUE, INHERIT FALSE, SET FALSE', v_role);
+      END LOOP;
+    END $$
+    """
+  }
+
+  /// SQL: whether a login may become a role.
+  static func mayBecome(_ login: String, _ role: String) -> String {
+    "SELECT pg_has_role('\(login)', '\(role)', CASE WHEN current_setting('server_version_num')::integer < 160000 THEN 'MEMBER' ELSE 'SET' END)"
+  }
+
   @discardableResult
   func migrate(_ yaml: String? = nil) throws -> [String] {
     let topologies = [try yaml.map { try Topology.parse(yaml: $0, file: "access.yaml") } ?? topology]
     guard isWithoutOperator else { return try Migration.run(topologies, on: sql) { 4711 } }
-    // Roles belong to the server, and a login with CREATEROLE would be a finding in every database of it.
     let deployer = SQL.identifier(login("deployer"))
     try sql.script(
       """
-      DO $$ BEGIN CREATE ROLE \(deployer) LOGIN; EXCEPTION WHEN duplicate_object THEN NULL; END $$;
-      ALTER ROLE \(deployer) CREATEROLE; GRANT CREATE ON DATABASE \(SQL.identifier(name)) TO \(deployer); SET SESSION AUTHORIZATION \(deployer)
+      DO $$ BEGIN CREATE ROLE \(deployer) LOGIN CREATEROLE; EXCEPTION WHEN duplicate_object THEN NULL; END $$;
+      \(AccessFixture.givingRoles(to: deployer)); GRANT CREATE ON DATABASE \(SQL.identifier(name)) TO \(deployer); SET SESSION AUTHORIZATION \(deployer)
       """)
-    defer { _ = try? sql.script("RESET SESSION AUTHORIZATION; ALTER ROLE \(deployer) NOCREATEROLE") }
+    defer { _ = try? sql.script("RESET SESSION AUTHORIZATION") }
     return try Migration.run(topologies, on: sql) { 4711 }
   }
 
