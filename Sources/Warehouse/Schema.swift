@@ -49,7 +49,8 @@ public enum Schema {
          AND NOT pg_has_role(current_user, r.oid, 'MEMBER WITH ADMIN OPTION');
       IF v_roles IS NOT NULL THEN
         RAISE EXCEPTION USING ERRCODE = '\(refusal)', MESSAGE =
-          format('%s did not make the roles %s, so it may not give them (PostgreSQL 16 and later). As a superuser: GRANT %2$s TO %1$I WITH ADMIN TRUE, INHERIT FALSE, SET FALSE',
+          format('%s did not make the roles %s, so it may not give them (PostgreSQL 16 and later). As a superuser: '
+            'GRANT %2$s TO %1$I WITH ADMIN TRUE, INHERIT FALSE, SET FALSE',
             current_user, v_roles);
       END IF;
     END $$
