@@ -196,6 +196,7 @@ extension Access {
     return """
       DO $$ DECLARE v_index name; v_class text := CASE WHEN \(hasOperator) THEN ' \(operatorClass)' ELSE '' END; BEGIN
         IF EXISTS (SELECT FROM pg_index i JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[0]
+                     JOIN pg_class x ON x.oid = i.indexrelid JOIN pg_am m ON m.oid = x.relam AND m.amname = 'btree'
                     WHERE i.indrelid = \(table)::regclass AND i.indisvalid AND i.indpred IS NULL AND a.attname = \(SQL.literal(column))
                       AND (v_class = '' OR EXISTS (SELECT FROM pg_opclass c JOIN pg_namespace n ON n.oid = c.opcnamespace AND n.nspname = 'access'
                                                     WHERE c.oid = i.indclass[0]))) THEN

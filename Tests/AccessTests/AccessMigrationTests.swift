@@ -65,6 +65,23 @@ extension AccessTests {
       #expect(try fixture.verification().lint().filter { $0.severity == .leak } == [])
     }
 
+    /// A superuser migrates one of two topologies: the other stays with the look-up, and verification finds nothing.
+    @Test func oneOfTwoTopologiesGetsTheOperator() throws {
+      let fixture = try AccessFixture("half", isWithoutOperator: true)
+      let other = AccessFixture.yaml.replacing("topology: product-events", with: "topology: other").replacing("daily_metrics", with: "other_metrics")
+        .replacing("daily_active_users", with: "other_users").replacing("per_minute", with: "other_minute")
+        .replacing("time: {", with: "tiers: { lead: { rows: own } }\ntime: {").replacing("access: { by: department }", with: "access: { by: department, tiers: [lead] }")
+      try fixture.migrate(other)
+      let lead = try fixture.person("lead", ("lead", ["sales"])), head = try fixture.person("head", ("department_head", ["sales"]))
+      try fixture.sql.script("INSERT INTO analytics.other_metrics SELECT * FROM analytics.daily_metrics")
+      _ = try Migration.run([fixture.topology], on: fixture.sql) { 1 }
+      #expect(head.departments() == "<sales>" && lead.departments("analytics.other_metrics_lead") == "<sales>")
+      #expect(fixture.sql.value("SELECT count(*) FROM pg_policy WHERE starts_with(polname, 'tidemark_scope')") == "1")
+      let topologies = [fixture.topology, try Topology.parse(yaml: other, file: "access.yaml")]
+      let report = try fixture.verification(topologies).run()
+      #expect(report.leaks == 0, "\(report.findings.filter { $0.severity == .leak }) \(report.attacks.filter { $0.leak != nil })")
+    }
+
     @Test func aRoleOfThatNameThatIsNoTierIsNotTaken() throws {
       let fixture = try AccessFixture("foreignrole")
       try fixture.sql.script("CREATE ROLE regional LOGIN")

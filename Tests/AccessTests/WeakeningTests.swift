@@ -37,6 +37,13 @@ extension AccessTests {
         name: "the operator replaced", sql: "CREATE OR REPLACE FUNCTION access.equals(text, varchar) RETURNS boolean LANGUAGE internal IMMUTABLE STRICT LEAKPROOF AS 'textne'",
         kind: "operator", words: "another function"),
       Weakening(
+        name: "the operator's function of another owner", sql: "ALTER FUNCTION access.equals(text, varchar) OWNER TO postgres", kind: "function",
+        words: "OWNER TO tidemark_access"),
+      Weakening(
+        name: "the policies' function of another owner", sql: "ALTER FUNCTION access.own(text) OWNER TO postgres", kind: "function",
+        words: "OWNER TO tidemark_access", undo: "ALTER FUNCTION access.own(text) OWNER TO tidemark_access", isMended: false),
+      Weakening(name: "the operator class dropped", sql: "DROP OPERATOR CLASS access.department_ops USING btree CASCADE", kind: "operator", words: "no operator class"),
+      Weakening(
         name: "the operator's function opened", sql: "GRANT EXECUTE ON FUNCTION access.equals(text, varchar) TO PUBLIC", kind: "function", words: "may be called by"),
       Weakening(
         name: "statistics of a measure", sql: "ALTER TABLE analytics.daily_metrics ALTER COLUMN unique_users SET STATISTICS 50", kind: "statistics", words: "kept of unique_users"),
