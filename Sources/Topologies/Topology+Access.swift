@@ -74,7 +74,8 @@ extension Topology {
     public let rows: Rows
     /// Names of the measures in the aggregate's order; at least one.
     public let measures: [String]
-    /// The aggregate's own table, or a view that has nothing but what the tier may see.
+    /// The aggregate's own table, where the tier sees all of it, or a view that has nothing but what the tier may see. Only a view keeps
+    /// a query's conditions from rows that the tier does not see, however the query is written.
     public let relation: String
   }
 
@@ -105,7 +106,7 @@ extension Topology.Aggregate {
       return tier.measures.include(measure.kind)
     }
     guard !seen.isEmpty else { return nil }
-    let isWhole = tier.rows != .totals && seen.count == measures.count && !tier.completeDays
+    let isWhole = rows == .all && tier.rows != .totals && seen.count == measures.count && !tier.completeDays
     return Topology.Reader(tier: tier, rows: rows, measures: seen.map(\.name), relation: isWhole ? tableName : viewName(tier))
   }
 

@@ -105,9 +105,8 @@ extension Access {
   /// Row-level security on the table and its partitions, just the policies wanted, and no other privileges.
   private static func guarding(_ table: String, _ rules: [AccessRule]) -> [String] {
     let name = SQL.literal("analytics.\(SQL.identifier(table))")
-    let scopes = Dictionary(grouping: rules.filter { $0.scope != nil }, by: \.scopeName).sorted { $0.key < $1.key }
     let wanted = (["tidemark_writer", "tidemark_batch"] + rules.map(\.policyRole)).map(SQL.literal).joined(separator: ", ")
-    let scopeNames = scopes.map { SQL.literal($0.key) }.joined(separator: ", ")
+    let scopeNames = rules.filter { $0.scope != nil }.map { SQL.literal($0.scopeName) }.joined(separator: ", ")
     var result = [
       """
       DO $$ DECLARE part regclass; v_policy name; v_column name; BEGIN
@@ -132,10 +131,11 @@ extension Access {
       result.append(policy(name, worker, to: [worker], command: "ALL", letter: "*", "'true'", check: "true"))
     }
     // Before what it restricts: no moment without it.
-    for (scope, rules) in scopes {
+    for rule in rules {
+      guard let scope = rule.scope else { continue }
       result.append(
-        policy(name, scope, to: rules.map(\.policyRole), isRestrictive: true, command: "SELECT", letter: "r",
-          "CASE WHEN NOT \(hasOperator) THEN \(SQL.literal(rules[0].scope ?? "false")) END", check: nil))
+        policy(name, rule.scopeName, to: [rule.policyRole], isRestrictive: true, command: "SELECT", letter: "r",
+          "CASE WHEN NOT \(hasOperator) THEN \(SQL.literal(scope)) END", check: nil))
     }
     for rule in rules {
       result.append(policy(name, rule.policyRole, to: [rule.policyRole], command: "SELECT", letter: "r", condition(rule), check: nil))
@@ -196,6 +196,7 @@ extension Access {
     return """
       DO $$ DECLARE v_index name; v_class text := CASE WHEN \(hasOperator) THEN ' \(operatorClass)' ELSE '' END; BEGIN
         IF EXISTS (SELECT FROM pg_index i JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[0]
+                     JOIN pg_class x ON x.oid = i.indexrelid JOIN pg_am m ON m.oid = x.relam AND m.amname = 'btree'
                     WHERE i.indrelid = \(table)::regclass AND i.indisvalid AND i.indpred IS NULL AND a.attname = \(SQL.literal(column))
                       AND (v_class = '' OR EXISTS (SELECT FROM pg_opclass c JOIN pg_namespace n ON n.oid = c.opcnamespace AND n.nspname = 'access'
                                                     WHERE c.oid = i.indclass[0]))) THEN
@@ -229,7 +230,7 @@ extension Access {
         END IF;
       END $$
       """,
-      "CREATE OR REPLACE VIEW \(name)\(rule.isFiltering ? " WITH (security_barrier)" : "") AS\n\(view)",
+      "CREATE OR REPLACE VIEW \(name) WITH (security_barrier) AS\n\(view)",
       """
       DO $$ BEGIN
         IF EXISTS (SELECT FROM pg_class WHERE oid = \(SQL.literal(name))::regclass AND relowner <> '\(owner)'::regrole) THEN

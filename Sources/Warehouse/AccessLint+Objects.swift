@@ -25,8 +25,8 @@ extension AccessLint {
         continue
       }
       if owner != row[9] { add("belongs to \(owner), not to \(row[9] ?? ""): DROP VIEW \(view) and run `tidemark migrate`") }
-      if wanted.contains("\n WHERE") || wanted.contains("\n GROUP BY"), !options.contains("security_barrier=true") {
-        add("is no security barrier: functions in a query's WHERE see rows before they are filtered; run `tidemark migrate`")
+      if !options.contains("security_barrier=true") {
+        add("is no security barrier: conditions of a query see rows before they are filtered; run `tidemark migrate`")
       }
       let printed = try rolledBack { () throws(PostgresError) in
         try connection.script("CREATE TEMPORARY VIEW tidemark_lint AS \(wanted)")
@@ -171,9 +171,12 @@ extension AccessLint {
       return try connection.query(Self.ownFunctionsQuery)
     }
     return before.compactMap { row in
-      guard let wanted = after.first(where: { $0[0] == row[0] }) else {
-        let name = row[0] ?? ""
-        return AccessFinding(.leak, "function", name, "belongs to \(row[2] ?? ""), not to Tidemark: DROP FUNCTION \(name), then run `tidemark migrate`")
+      let name = row[0] ?? ""
+      guard let wanted = after.first(where: { $0[0] == name }), wanted[2] == row[2] || !Self.isOwn(name) else {
+        // Policies rest on Tidemark's own, which cannot be dropped.
+        let owner = after.first { $0[0] == name }?[2] ?? "tidemark_access"
+        let mend = Self.isOwn(name) ? "ALTER FUNCTION \(name) OWNER TO \(owner)" : "DROP FUNCTION \(name)"
+        return AccessFinding(.leak, "function", name, "belongs to \(row[2] ?? ""), not to Tidemark: \(mend), then run `tidemark migrate`")
       }
       if wanted[1] != row[1] { return AccessFinding(.leak, "function", row[0] ?? "", "is not what Tidemark made it: run `tidemark migrate`") }
       if wanted[3] != row[3] {

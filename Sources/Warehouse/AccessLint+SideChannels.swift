@@ -36,8 +36,8 @@ extension AccessLint {
     return [
       AccessFinding(
         .leak, "operator", Access.equals,
-        "costs something (after pg_restore it does), or is another function: conditions of a query are asked before policies, and values of others "
-          + "can be found out; run `tidemark migrate` as a superuser")
+        "costs something (after pg_restore it does), is another function, or has no operator class: conditions of a query are asked before policies, "
+          + "and values of others can be found out; run `tidemark migrate` as a superuser")
     ]
   }
 

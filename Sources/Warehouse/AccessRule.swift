@@ -15,12 +15,6 @@ struct AccessRule {
   let sources: [String]?
   /// The view's SELECT; nil where the relation is the table.
   let view: String?
-  /// The restrictive policy that keeps conditions of a query's own from rows of others; nil where the tier sees all rows. It is there
-  /// where there is no operator (`Access+Operator`).
-  private(set) var scope: String? = nil
-  /// Whether the view itself leaves rows out or adds them up: then it must be a barrier. One that only leaves columns out need
-  /// not be, since the policy is a barrier already; the planner takes it for the table.
-  let isFiltering: Bool
 
   init(_ reader: Topology.Reader, of aggregate: Topology.Aggregate, _ topology: Topology, _ table: AggregateTable) {
     self.table = table.name
@@ -29,20 +23,27 @@ struct AccessRule {
     rows = reader.rows
     let seen = table.measures.filter { measure in reader.measures.contains { Topology.sqlName($0) == measure.name } }
     let keys = rows == .totals ? [] : table.keyColumns
-    isFiltering = rows == .totals || reader.tier.completeDays
     columns = ["window_start"] + keys + seen.flatMap { $0.columns.map(\.name) } + ["updated_at"]
     guard relation != table.name else {
       (sources, view) = (nil, nil)
       return
     }
     sources = columns
-    let complete = reader.tier.completeDays ? "\n WHERE \(Self.completeDays(aggregate, topology, table))" : ""
+    let complete = reader.tier.completeDays ? Self.completeDays(aggregate, topology, table) : nil
     let selected =
-      rows == .totals
-      ? ["window_start"] + seen.flatMap(\.totals) + ["max(updated_at) AS updated_at"] : columns.map(SQL.identifier)
+      switch (rows, complete) {
+      case (.totals, _): ["window_start"] + seen.flatMap(\.totals) + ["max(updated_at) AS updated_at"]
+      case (_, nil): columns.map(SQL.identifier)
+      // A query's own condition may be asked before the view's: it finds nothing in windows that are not shown.
+      case (_, let complete?):
+        columns.map { name in
+          let column = SQL.identifier(name)
+          return name == "window_start" || keys.contains(name) ? column : "CASE WHEN \(complete) THEN \(column) END AS \(column)"
+        }
+      }
     view = """
       SELECT \(selected.joined(separator: ", "))
-        FROM \(table.qualifiedName)\(complete)\(rows == .totals ? "\n GROUP BY window_start" : "")
+        FROM \(table.qualifiedName)\(complete.map { "\n WHERE \($0)" } ?? "")\(rows == .totals ? "\n GROUP BY window_start" : "")
       """
   }
 
@@ -88,20 +89,14 @@ struct AccessRule {
       ? SQL.identifier(name) : name
   }
 
-  /// The policy that `scope` is; those who read the table itself share one.
-  var scopeName: String { view == nil ? "tidemark_scope" : "tidemark_scope_\(tier)" }
+  /// The policy that `scope` is.
+  var scopeName: String { "tidemark_scope_\(tier)" }
 
-  /// A row's department must be one of the person's, said so that PostgreSQL asks it before anything else of the row: a
-  /// subscript of jsonb costs the planner nothing (see `Access+Operator`). `condition` stays beside it: it finds the index.
-  /// - Parameter rules: those of the tiers that share the policy. Who holds a tier with all rows as well must not lose them.
-  private static func scope(_ rules: [AccessRule]) -> String? {
-    let own = rules.filter { $0.departmentColumn != nil }
-    guard !own.isEmpty else { return nil }
-    let terms = (own + rules.filter { $0.departmentColumn == nil }).map { rule in
-      guard let column = rule.departmentColumn else { return holds(rule.tier) }
-      return "((( SELECT access.scope('\(rule.tier)'::text) AS scope))[\(plainIdentifier(column))] IS NOT NULL)"
-    }
-    return terms.count == 1 ? terms[0] : "(\(terms.joined(separator: " OR ")))"
+  /// The restrictive policy that keeps conditions of a query's own from rows of others; nil where the tier sees all rows. It is there
+  /// where there is no operator (`Access+Operator`). A row's department must be one of the person's, said so that PostgreSQL asks it
+  /// before anything else of the row: a subscript of jsonb costs the planner nothing. `condition` stays beside it: it finds the index.
+  var scope: String? {
+    departmentColumn.map { "((( SELECT access.scope('\(tier)'::text) AS scope))[\(Self.plainIdentifier($0))] IS NOT NULL)" }
   }
 
   var rowsWord: String {
@@ -121,10 +116,7 @@ extension AccessRule {
     let plan = topology.plan()
     return zip(topology.aggregates, plan.aggregates).flatMap { aggregate, compiled in
       let table = AggregateTable(compiled, in: plan)
-      var rules = topology.readers(of: aggregate).map { AccessRule($0, of: aggregate, topology, table) }
-      let direct = scope(rules.filter { $0.view == nil })
-      for i in rules.indices where rules[i].departmentColumn != nil { rules[i].scope = rules[i].view == nil ? direct : scope([rules[i]]) }
-      return rules
+      return topology.readers(of: aggregate).map { AccessRule($0, of: aggregate, topology, table) }
     }
   }
 }

@@ -40,6 +40,8 @@ struct AccessFixture {
         by: [event_type]
         measures: { event_count: count }
     """
+  /// What a department head reads.
+  static let own = "analytics.daily_metrics_department_head"
   static let departments = ["sales", "support", "legal", "o'brien \"x\", {a}", "", "__overflow__"]
 
   let name: String
@@ -149,7 +151,7 @@ extension Connection {
   }
 
   /// Department names that are seen in a relation, sorted.
-  func departments(_ relation: String = "analytics.daily_metrics") -> String {
+  func departments(_ relation: String = AccessFixture.own) -> String {
     value("SELECT COALESCE(string_agg(DISTINCT '<' || department || '>', ' ' ORDER BY '<' || department || '>'), 'none') FROM \(relation)")
   }
 }

@@ -14,7 +14,7 @@ import Testing
   @Test func theUsualTiersByADimension() throws {
     #expect(
       try readers([]) == [
-        "ceo all orders+buyers+revenue in daily_orders", "department_head own(field: \"country\") orders+buyers+revenue in daily_orders",
+        "ceo all orders+buyers+revenue in daily_orders", "department_head own(field: \"country\") orders+buyers+revenue in daily_orders_department_head",
         "manager own(field: \"country\") orders+buyers in daily_orders_manager", "board totals orders+revenue in daily_orders_board",
       ])
   }
@@ -27,7 +27,7 @@ import Testing
   @Test func tiersAreNamedAndMeasuresHidden() throws {
     #expect(
       try readers([("access: { by: country }", "access: { by: country, tiers: [manager, ceo], hide: { manager: [], ceo: [buyers] } }")]) == [
-        "ceo all orders+revenue in daily_orders_ceo", "manager own(field: \"country\") orders+buyers+revenue in daily_orders",
+        "ceo all orders+revenue in daily_orders_ceo", "manager own(field: \"country\") orders+buyers+revenue in daily_orders_manager",
       ])
   }
 
@@ -47,7 +47,7 @@ import Testing
 
   @Test func theCompanysOwnDefinitionOfAStandardTierHolds() throws {
     let edits = [("deduplicate: { within: 1h }", "deduplicate: { within: 1h }\ntiers: { manager: { rows: own, measures: all } }")]
-    #expect(try readers(edits).contains("manager own(field: \"country\") orders+buyers+revenue in daily_orders"))
+    #expect(try readers(edits).contains("manager own(field: \"country\") orders+buyers+revenue in daily_orders_manager"))
   }
 
   @Test func totalsTiersNeverReadATable() throws {
