@@ -53,11 +53,15 @@ extension Topology {
     public let tiers: [String]
     /// Measures that a tier does not see, instead of those that its definition keeps from it.
     public let hidden: [String: [String]]
+    /// Whether tiers with rows of their own read a view also where they see all measures. Only a view that is a barrier keeps a
+    /// query's conditions from rows of others however the query is written.
+    public let isBarred: Bool
 
-    public init(by: String?, tiers: [String], hidden: [String: [String]] = [:]) {
+    public init(by: String?, tiers: [String], hidden: [String: [String]] = [:], isBarred: Bool = false) {
       self.by = by
       self.tiers = tiers
       self.hidden = hidden
+      self.isBarred = isBarred
     }
   }
 
@@ -74,8 +78,7 @@ extension Topology {
     public let rows: Rows
     /// Names of the measures in the aggregate's order; at least one.
     public let measures: [String]
-    /// The aggregate's own table, where the tier sees all of it, or a view that has nothing but what the tier may see. Only a view keeps
-    /// a query's conditions from rows that the tier does not see, however the query is written.
+    /// The aggregate's own table, or a view that has nothing but what the tier may see.
     public let relation: String
   }
 
@@ -106,7 +109,7 @@ extension Topology.Aggregate {
       return tier.measures.include(measure.kind)
     }
     guard !seen.isEmpty else { return nil }
-    let isWhole = rows == .all && tier.rows != .totals && seen.count == measures.count && !tier.completeDays
+    let isWhole = (rows == .all || !access.isBarred) && tier.rows != .totals && seen.count == measures.count && !tier.completeDays
     return Topology.Reader(tier: tier, rows: rows, measures: seen.map(\.name), relation: isWhole ? tableName : viewName(tier))
   }
 

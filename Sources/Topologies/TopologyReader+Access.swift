@@ -53,7 +53,7 @@ extension TopologyReader {
   mutating func access(_ entry: Section.Entry, by: [String]?, measures: [Topology.Measure]?) -> Topology.Access? {
     guard
       let section = section(
-        entry, known: ["by", "tiers", "hide"], expected: "a mapping such as { by: department } or { tiers: [ceo, board] }")
+        entry, known: ["by", "tiers", "hide", "barrier"], expected: "a mapping such as { by: department } or { tiers: [ceo, board] }")
     else { return nil }
     if section["by"] == nil, section["tiers"] == nil, section.meant.isEmpty {
       let what = section.entries.isEmpty ? "is empty" : "names nobody"
@@ -63,8 +63,9 @@ extension TopologyReader {
     let field = section["by"].map { accessField($0, by) } ?? .some(nil)
     let tiers = section["tiers"].map { accessTiers($0, by, hasField: section.mentions("by")) } ?? []
     let hidden = section["hide"].map { self.hidden($0, measures, tiers) } ?? [:]
-    guard let field, let tiers, let hidden else { return nil }
-    return Topology.Access(by: field, tiers: tiers, hidden: hidden)
+    let isBarred = section["barrier"].map { boolean($0) } ?? false
+    guard let field, let tiers, let hidden, let isBarred else { return nil }
+    return Topology.Access(by: field, tiers: tiers, hidden: hidden, isBarred: isBarred)
   }
 
   private mutating func accessField(_ entry: Section.Entry, _ by: [String]?) -> String?? {

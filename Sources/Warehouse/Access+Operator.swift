@@ -3,7 +3,7 @@
 /// PostgreSQL asks a query's own condition before a policy if its functions are leakproof and it costs the planner less
 /// (`order_qual_clauses`): `event_count >= 1000` would be asked first, also of rows of others. Whether the policy was asked after it is
 /// then to be seen: EXPLAIN ANALYZE shows what was never executed, counters count it, and a CASE can do something instead. So
-/// a policy must cost the planner nothing; it goes first among equals, under a view that is a barrier. No operator of PostgreSQL's costs nothing, and the only
+/// a policy must cost the planner nothing; it goes first among equals. No operator of PostgreSQL's costs nothing, and the only
 /// other condition over a text that does, a look-up in jsonb, is asked of every row that the query reads: `AccessRule.scope`.
 ///
 /// This one is `=` in all but its cost, and its operator class lets an index answer it, so that it is not asked row by row.

@@ -106,7 +106,8 @@ extension Access {
   private static func guarding(_ table: String, _ rules: [AccessRule]) -> [String] {
     let name = SQL.literal("analytics.\(SQL.identifier(table))")
     let wanted = (["tidemark_writer", "tidemark_batch"] + rules.map(\.policyRole)).map(SQL.literal).joined(separator: ", ")
-    let scopeNames = rules.filter { $0.scope != nil }.map { SQL.literal($0.scopeName) }.joined(separator: ", ")
+    let scopes = Dictionary(grouping: rules.filter { $0.scope != nil }, by: \.scopeName).sorted { $0.key < $1.key }
+    let scopeNames = scopes.map { SQL.literal($0.key) }.joined(separator: ", ")
     var result = [
       """
       DO $$ DECLARE part regclass; v_policy name; v_column name; BEGIN
@@ -131,11 +132,10 @@ extension Access {
       result.append(policy(name, worker, to: [worker], command: "ALL", letter: "*", "'true'", check: "true"))
     }
     // Before what it restricts: no moment without it.
-    for rule in rules {
-      guard let scope = rule.scope else { continue }
+    for (scope, rules) in scopes {
       result.append(
-        policy(name, rule.scopeName, to: [rule.policyRole], isRestrictive: true, command: "SELECT", letter: "r",
-          "CASE WHEN NOT \(hasOperator) THEN \(SQL.literal(scope)) END", check: nil))
+        policy(name, scope, to: rules.map(\.policyRole), isRestrictive: true, command: "SELECT", letter: "r",
+          "CASE WHEN NOT \(hasOperator) THEN \(SQL.literal(rules[0].scope ?? "false")) END", check: nil))
     }
     for rule in rules {
       result.append(policy(name, rule.policyRole, to: [rule.policyRole], command: "SELECT", letter: "r", condition(rule), check: nil))
@@ -203,8 +203,8 @@ extension Access {
           RETURN;
         END IF;
         EXECUTE format('CREATE INDEX ON %s (%I%s, window_start)', \(table)::regclass, \(SQL.literal(column)), v_class);
-        -- The one before, without the operator class: the new one answers what it answered.
-        FOR v_index IN SELECT c.relname FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid WHERE i.indrelid = \(table)::regclass AND v_class <> ''
+        -- The one before, without the operator class, by the name that PostgreSQL gave it: the new one answers what it answered.
+        FOR v_index IN SELECT c.relname FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid WHERE i.indrelid = \(table)::regclass AND v_class <> '' AND c.relname ~ '_window_start_idx[0-9]*$'
                           AND pg_get_indexdef(c.oid) = format(\(definition), c.relname, i.indrelid::regclass, \(SQL.literal(column))) LOOP
           EXECUTE format('DROP INDEX analytics.%I', v_index);
         END LOOP;

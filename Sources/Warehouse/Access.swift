@@ -1,13 +1,14 @@
 /// Who reads what in PostgreSQL.
 ///
 /// A tier is a database role without login. What it may read of an aggregate is one relation: the table itself, where the
-/// tier sees all of it, or a view that has nothing but what the tier sees. Views belong to a role of their own
+/// tier sees all of its measures, or a view that has nothing but what the tier sees. Views belong to a role of their own
 /// for each tier (`tidemark_view_<tier>`), which holds SELECT on just the columns that the view has; row-level security is
 /// forced on the table, so that the view's owner is held by the tier's policy. Two things must both be true for a row to be
 /// seen: the login is in the tier's role, and `access.member` names the person in this database.
 ///
-/// Views are security barriers, and who does not see every row reads one: in a branch of a UNION ALL PostgreSQL puts a table's policy
-/// after conditions of the query that cost as little, and they would see rows of others (`apply_child_basequals`).
+/// Views are security barriers. The table itself cannot be: in a branch of a UNION ALL PostgreSQL puts a table's policy after
+/// conditions of the query that cost as little, and they are asked of rows of others (`apply_child_basequals`). Where that matters,
+/// `barrier: true` has everybody who does not see every row read a view.
 ///
 /// A policy asks `access.holds(tier)`, `access.own(tier)` (or `access.departments(tier)` and `access.scope(tier)`), once a query.
 /// They go by `access.person()`: the login that opened the session, which nobody but a superuser can change; for a gateway, the

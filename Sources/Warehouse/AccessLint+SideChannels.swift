@@ -41,6 +41,17 @@ extension AccessLint {
     ]
   }
 
+  /// Who sees a part of a table and reads the table itself, which no policy makes a barrier.
+  func directReaders() throws(PostgresError) -> [AccessFinding] {
+    try connection.query(
+      "SELECT tier, table_name FROM tidemark.access_rule WHERE rows = 'own' AND relation = table_name ORDER BY 2, 1"
+    ).map { row in
+      AccessFinding(
+        .note, "policy", "\(row[0] ?? "") on analytics.\(row[1] ?? "")",
+        "who can write any SQL may find out values of others by branches of a UNION ALL; `access: { barrier: true }` gives this tier a view, which keeps them")
+    }
+  }
+
   /// Statistics of measures: EXPLAIN's estimates are made of them, also for who sees none of the rows.
   func statistics() throws(PostgresError) -> [AccessFinding] {
     let tables = """

@@ -156,7 +156,7 @@ struct AccessLint {
           AccessFinding(.leak, "policy", "\(name) on \(table)", "is not of the topology; it shows rows to \(roles): run `tidemark migrate`"))
       }
     }
-    return try findings + scopes(wanted, found) + operators(wanted) + statistics()
+    return try findings + scopes(wanted, found) + operators(wanted) + directReaders() + statistics()
   }
 
   func canonical(_ condition: String, on table: String) throws(PostgresError) -> String? {

@@ -15,6 +15,9 @@ struct AccessRule {
   let sources: [String]?
   /// The view's SELECT; nil where the relation is the table.
   let view: String?
+  /// The restrictive policy that keeps conditions of a query's own from rows of others; nil where the tier sees all rows. It is there
+  /// where there is no operator (`Access+Operator`).
+  private(set) var scope: String? = nil
 
   init(_ reader: Topology.Reader, of aggregate: Topology.Aggregate, _ topology: Topology, _ table: AggregateTable) {
     self.table = table.name
@@ -89,14 +92,20 @@ struct AccessRule {
       ? SQL.identifier(name) : name
   }
 
-  /// The policy that `scope` is.
-  var scopeName: String { "tidemark_scope_\(tier)" }
+  /// The policy that `scope` is; those who read the table itself share one.
+  var scopeName: String { view == nil ? "tidemark_scope" : "tidemark_scope_\(tier)" }
 
-  /// The restrictive policy that keeps conditions of a query's own from rows of others; nil where the tier sees all rows. It is there
-  /// where there is no operator (`Access+Operator`). A row's department must be one of the person's, said so that PostgreSQL asks it
-  /// before anything else of the row: a subscript of jsonb costs the planner nothing. `condition` stays beside it: it finds the index.
-  var scope: String? {
-    departmentColumn.map { "((( SELECT access.scope('\(tier)'::text) AS scope))[\(Self.plainIdentifier($0))] IS NOT NULL)" }
+  /// A row's department must be one of the person's, said so that PostgreSQL asks it before anything else of the row: a
+  /// subscript of jsonb costs the planner nothing (see `Access+Operator`). `condition` stays beside it: it finds the index.
+  /// - Parameter rules: those of the tiers that share the policy. Who holds a tier with all rows as well must not lose them.
+  private static func scope(_ rules: [AccessRule]) -> String? {
+    let own = rules.filter { $0.departmentColumn != nil }
+    guard !own.isEmpty else { return nil }
+    let terms = (own + rules.filter { $0.departmentColumn == nil }).map { rule in
+      guard let column = rule.departmentColumn else { return holds(rule.tier) }
+      return "((( SELECT access.scope('\(rule.tier)'::text) AS scope))[\(plainIdentifier(column))] IS NOT NULL)"
+    }
+    return terms.count == 1 ? terms[0] : "(\(terms.joined(separator: " OR ")))"
   }
 
   var rowsWord: String {
@@ -116,7 +125,10 @@ extension AccessRule {
     let plan = topology.plan()
     return zip(topology.aggregates, plan.aggregates).flatMap { aggregate, compiled in
       let table = AggregateTable(compiled, in: plan)
-      return topology.readers(of: aggregate).map { AccessRule($0, of: aggregate, topology, table) }
+      var rules = topology.readers(of: aggregate).map { AccessRule($0, of: aggregate, topology, table) }
+      let direct = scope(rules.filter { $0.view == nil })
+      for i in rules.indices where rules[i].departmentColumn != nil { rules[i].scope = rules[i].view == nil ? direct : scope([rules[i]]) }
+      return rules
     }
   }
 }

@@ -30,7 +30,7 @@ struct AccessFixture {
         window: { tumbling: 1 day }
         by: [department, event_type]
         measures: { event_count: count, unique_users: distinct user_id, revenue: sum amount }
-        access: { by: department }
+        access: { by: department, barrier: true }
       daily_active_users:
         window: { tumbling: 1 day }
         measures: { dau: distinct user_id }
@@ -40,7 +40,10 @@ struct AccessFixture {
         by: [event_type]
         measures: { event_count: count }
     """
-  /// What a department head reads.
+  static let access = "access: { by: department, barrier: true }"
+  /// Heads of departments read the table itself.
+  static let direct = yaml.replacing(access, with: "access: { by: department }")
+  /// What a department head reads otherwise.
   static let own = "analytics.daily_metrics_department_head"
   static let departments = ["sales", "support", "legal", "o'brien \"x\", {a}", "", "__overflow__"]
 

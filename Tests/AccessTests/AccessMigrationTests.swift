@@ -28,7 +28,7 @@ extension AccessTests {
       let head = try fixture.person("head", ("department_head", ["sales"])), manager = try fixture.person("man", ("manager", ["sales"]))
       let board = try fixture.person("board", ("board", [])), all = try fixture.person("all", ("all_hands", []))
       try fixture.migrate(
-        AccessFixture.yaml.replacing("access: { by: department }", with: "access: { by: department, tiers: [ceo, manager], hide: { manager: [] } }")
+        AccessFixture.yaml.replacing(AccessFixture.access, with: "access: { by: department, barrier: true, tiers: [ceo, manager], hide: { manager: [] } }")
           .replacing("tiers: [ceo, board, department_head, manager, all_hands]", with: "tiers: [ceo]"))
       let view = "analytics.daily_metrics_manager"
       #expect(manager.departments(view) == "<sales>" && manager.value("SELECT sum(revenue) FROM \(view)") == "2000")
@@ -44,7 +44,7 @@ extension AccessTests {
       #expect(manager.value("SELECT revenue FROM \(view)") == "42703")
       #expect(board.value("SELECT count(*) FROM analytics.daily_metrics_board") == "7")
       // Without access nobody is left.
-      try fixture.migrate(AccessFixture.yaml.replacing("    access: { by: department }\n", with: ""))
+      try fixture.migrate(AccessFixture.yaml.replacing("    \(AccessFixture.access)\n", with: ""))
       #expect(head.departments() == "42P01" && head.departments("analytics.daily_metrics") == "42501")
       #expect(fixture.sql.value("SELECT count(*) FROM pg_policy WHERE polrelid = 'analytics.daily_metrics'::regclass AND polname NOT IN ('tidemark_writer', 'tidemark_batch')") == "0")
     }
@@ -53,7 +53,7 @@ extension AccessTests {
       let fixture = try AccessFixture("two")
       let other = AccessFixture.yaml.replacing("topology: product-events", with: "topology: other").replacing("daily_metrics", with: "other_metrics")
         .replacing("daily_active_users", with: "other_users").replacing("per_minute", with: "other_minute")
-        .replacing("time: {", with: "tiers: { auditor: { rows: all } }\ntime: {").replacing("access: { by: department }", with: "access: { by: department, tiers: [auditor, manager] }")
+        .replacing("time: {", with: "tiers: { auditor: { rows: all } }\ntime: {").replacing(AccessFixture.access, with: "access: { by: department, barrier: true, tiers: [auditor, manager] }")
       try fixture.migrate(other)
       let head = try fixture.person("head", ("department_head", ["sales"])), auditor = try fixture.person("aud", ("auditor", []))
       #expect(head.departments() == "<sales>")
@@ -70,7 +70,7 @@ extension AccessTests {
       let fixture = try AccessFixture("half", isWithoutOperator: true)
       let other = AccessFixture.yaml.replacing("topology: product-events", with: "topology: other").replacing("daily_metrics", with: "other_metrics")
         .replacing("daily_active_users", with: "other_users").replacing("per_minute", with: "other_minute")
-        .replacing("time: {", with: "tiers: { lead: { rows: own } }\ntime: {").replacing("access: { by: department }", with: "access: { by: department, tiers: [lead] }")
+        .replacing("time: {", with: "tiers: { lead: { rows: own } }\ntime: {").replacing(AccessFixture.access, with: "access: { by: department, barrier: true, tiers: [lead] }")
       try fixture.migrate(other)
       let lead = try fixture.person("lead", ("lead", ["sales"])), head = try fixture.person("head", ("department_head", ["sales"]))
       try fixture.sql.script("INSERT INTO analytics.other_metrics SELECT * FROM analytics.daily_metrics")

@@ -108,7 +108,7 @@ extension AccessTests {
 
     @Test func measuresAreHiddenAndTiersNamedAsTheTopologySays() throws {
       let yaml = AccessFixture.yaml.replacing(
-        "access: { by: department }", with: "access: { by: department, tiers: [ceo, auditor, manager], hide: { auditor: [unique_users], manager: [event_count] } }"
+        AccessFixture.access, with: "access: { by: department, barrier: true, tiers: [ceo, auditor, manager], hide: { auditor: [unique_users], manager: [event_count] } }"
       ).replacing("time: {", with: "tiers: { auditor: { rows: all } }\ntime: {")
       let fixture = try AccessFixture("custom", yaml: yaml)
       let auditor = try fixture.person("aud", ("auditor", []))

@@ -352,11 +352,11 @@ extension AccessTests {
     }
 
     /// Three tiers with departments of their own, one of complete days; two that see every row.
-    @Test func tiersOfACompanysOwnPassAndStayAsTheyAre() throws {
+    @Test(arguments: [false, true]) func tiersOfACompanysOwnPassAndStayAsTheyAre(isWithoutOperator: Bool) throws {
       let yaml = AccessFixture.yaml.replacing(
-        "access: { by: department }", with: "access: { by: department, tiers: [ceo, auditor, department_head, lead, partner, manager, board] }"
+        AccessFixture.access, with: "access: { by: department, tiers: [ceo, auditor, department_head, lead, partner, manager, board] }"
       ).replacing("time: {", with: "tiers: { auditor: { rows: all }, lead: { rows: own }, partner: { rows: own, complete_days: true } }\ntime: {")
-      let fixture = try AccessFixture("own_tiers", yaml: yaml)
+      let fixture = try AccessFixture(isWithoutOperator ? "own_tiers_lookup" : "own_tiers", yaml: yaml, isWithoutOperator: isWithoutOperator)
       let policies = "SELECT string_agg(oid::text, ' ' ORDER BY oid) FROM pg_policy"
       let before = fixture.sql.value(policies)
       try fixture.migrate()

@@ -52,7 +52,7 @@ import Testing
       """)
     // People.
     let granted = try database.tidemark("access", "grant", "ada", "--tier", "department_head", "--department", "sales")
-    #expect(granted.output == "ada is department_head of sales\n" && granted.messages.contains("analytics.daily_metrics_department_head"))
+    #expect(granted.output == "ada is department_head of sales\n" && granted.messages.contains("analytics.daily_metrics"))
     #expect(try database.tidemark("access", "grant", "zoe@example.org", "--tier", "ceo").messages.contains("comes through a gateway only"))
     #expect(try database.tidemark("access", "grant", "ada", "--tier", "manger", "--department", "x", code: 65).messages.contains("there is no tier \"manger\""))
     try database.tidemark("access", "grant", code: 64)
@@ -71,18 +71,18 @@ import Testing
     try database.tidemark("access", "gateway", "api", "--tier", "department_head", "--tier", "ceo")
     let token = try database.tidemark("access", "token", "ada", "--gateway", "api").output.trimmingCharacters(in: .newlines)
     let api = try Connection(database.server.target(database: database.name, user: "api"), applicationName: "tests")
-    #expect(try api.query("SELECT count(*) FROM analytics.daily_metrics_department_head") == [["0"]])
+    #expect(try api.query("SELECT count(*) FROM analytics.daily_metrics") == [["0"]])
     try api.script("BEGIN")
     #expect(try api.query("SELECT access.assume($1)", [.text(token)]) == [["ada"]])
-    #expect(try api.query("SELECT department FROM analytics.daily_metrics_department_head") == [["sales"]])
+    #expect(try api.query("SELECT department FROM analytics.daily_metrics") == [["sales"]])
     try api.script("COMMIT")
-    #expect(try api.query("SELECT count(*) FROM analytics.daily_metrics_department_head") == [["0"]])
+    #expect(try api.query("SELECT count(*) FROM analytics.daily_metrics") == [["0"]])
     #expect(try database.tidemark("access", "token", "nobody", "--gateway", "api", code: 65).messages.contains("nothing is granted to"))
     try database.tidemark("access", "token", "ada", "--gateway", "api", "--seconds", "0", code: 64)
     #expect(try database.tidemark("access", "rotate-key").output.contains("key 2"))
     // The proof.
     let sound = try database.tidemark("access", "verify", "--topology", topology)
-    #expect(sound.output.contains("department_head  analytics.daily_metrics_department_head") && sound.output.contains(": 0 gained something"))
+    #expect(sound.output.contains("department_head  analytics.daily_metrics") && sound.output.contains(": 0 gained something"))
     try database.sql.script("ALTER TABLE analytics.daily_metrics DISABLE ROW LEVEL SECURITY")
     let leaky = try database.tidemark("access", "verify", code: 3)
     #expect(leaky.output.contains("LEAK table analytics.daily_metrics: has no row-level security"))
@@ -91,9 +91,9 @@ import Testing
     try database.tidemark("access", "verify")
     // Revoked, with the sessions; and all of it in the audit.
     let open = try Connection(database.server.target(database: database.name, user: "ada"), applicationName: "tests")
-    #expect(try open.query("SELECT count(*) FROM analytics.daily_metrics_department_head") == [["1"]])
+    #expect(try open.query("SELECT count(*) FROM analytics.daily_metrics") == [["1"]])
     #expect(try database.tidemark("access", "revoke", "ada").messages.contains("1 session of ada ended"))
-    #expect(throws: PostgresError.self) { try open.query("SELECT count(*) FROM analytics.daily_metrics_department_head") }
+    #expect(throws: PostgresError.self) { try open.query("SELECT count(*) FROM analytics.daily_metrics") }
     try database.tidemark("access", "revoke", "ada", code: 65)
     let history = try database.tidemark("access", "history").output
     #expect(history.contains("revoke") && history.contains("gateway") && history.contains("key 2"))

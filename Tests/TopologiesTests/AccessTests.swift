@@ -14,7 +14,7 @@ import Testing
   @Test func theUsualTiersByADimension() throws {
     #expect(
       try readers([]) == [
-        "ceo all orders+buyers+revenue in daily_orders", "department_head own(field: \"country\") orders+buyers+revenue in daily_orders_department_head",
+        "ceo all orders+buyers+revenue in daily_orders", "department_head own(field: \"country\") orders+buyers+revenue in daily_orders",
         "manager own(field: \"country\") orders+buyers in daily_orders_manager", "board totals orders+revenue in daily_orders_board",
       ])
   }
@@ -27,8 +27,16 @@ import Testing
   @Test func tiersAreNamedAndMeasuresHidden() throws {
     #expect(
       try readers([("access: { by: country }", "access: { by: country, tiers: [manager, ceo], hide: { manager: [], ceo: [buyers] } }")]) == [
-        "ceo all orders+revenue in daily_orders_ceo", "manager own(field: \"country\") orders+buyers+revenue in daily_orders_manager",
+        "ceo all orders+revenue in daily_orders_ceo", "manager own(field: \"country\") orders+buyers+revenue in daily_orders",
       ])
+  }
+
+  @Test func aBarrierGivesViewsToWhoDoesNotSeeEveryRow() throws {
+    #expect(
+      try readers([("access: { by: country }", "access: { by: country, tiers: [ceo, department_head], barrier: true }")]) == [
+        "ceo all orders+buyers+revenue in daily_orders", "department_head own(field: \"country\") orders+buyers+revenue in daily_orders_department_head",
+      ])
+    #expect(throws: (any Error).self) { try readers([("access: { by: country }", "access: { by: country, barrier: perhaps }")]) }
   }
 
   @Test func aCompanyNamesItsOwnTiers() throws {
@@ -47,7 +55,7 @@ import Testing
 
   @Test func theCompanysOwnDefinitionOfAStandardTierHolds() throws {
     let edits = [("deduplicate: { within: 1h }", "deduplicate: { within: 1h }\ntiers: { manager: { rows: own, measures: all } }")]
-    #expect(try readers(edits).contains("manager own(field: \"country\") orders+buyers+revenue in daily_orders_manager"))
+    #expect(try readers(edits).contains("manager own(field: \"country\") orders+buyers+revenue in daily_orders"))
   }
 
   @Test func totalsTiersNeverReadATable() throws {

@@ -46,10 +46,10 @@ import Testing
                           revenue_cents  sum amount_cents
                           updated_at     when the row was last written
           groups          at most 100,000 a window and partition, what is more goes to __overflow__
-          access          ceo              analytics.daily_metrics                  every row
-                          department_head  analytics.daily_metrics_department_head  rows of the person's own department
-                          manager          analytics.daily_metrics_manager          rows of the person's own department, without revenue_cents
-                          board            analytics.daily_metrics_board            totals of complete days over every department, event_type, without unique_users
+          access          ceo              analytics.daily_metrics          every row
+                          department_head  analytics.daily_metrics          rows of the person's own department
+                          manager          analytics.daily_metrics_manager  rows of the person's own department, without revenue_cents
+                          board            analytics.daily_metrics_board    totals of complete days over every department, event_type, without unique_users
           reconciled      against raw, tolerance exact
 
         Aggregate daily_active_users
