@@ -95,6 +95,8 @@ extension Schema {
           VALUES (known.topology, 'nightly.' || wanted, -1, 'refresh_failed', words);
         END IF;
       END IF;
+      -- Which one it was: the newest may be another's by now.
+      PERFORM set_config('tidemark.refreshed', run::text, false);
       COMMIT;
       PERFORM pg_advisory_unlock(hashtextextended('tidemark refresh ' || wanted, 0));
     END $$
