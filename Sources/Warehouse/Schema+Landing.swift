@@ -130,6 +130,7 @@ extension Schema {
     "GRANT INSERT, UPDATE ON tidemark.landing, tidemark.raw_retention, tidemark.alert TO tidemark_batch",
     "GRANT INSERT ON tidemark.landing_ledger, tidemark.landing_quarantine TO tidemark_batch",
     "GRANT INSERT, DELETE ON tidemark.raw_partition TO tidemark_batch",
+    "GRANT SELECT, INSERT, UPDATE ON tidemark.turn TO tidemark_batch",
   ]
 
   /// The table of a topology's landed events; run as `tidemark_batch`.

@@ -7,7 +7,7 @@ public enum Schema {
   /// Raised with every change of the books.
   public static let version = 2
 
-  /// Roles, schemas and Tidemark's own books. The first part needs CREATEROLE and CREATE on the database, or a superuser.
+  /// Roles. They and the schemas need CREATEROLE and CREATE on the database, or a superuser.
   ///
   /// `tidemark_owner` owns everything and logs in nowhere; `tidemark_writer` is what instances work as; `tidemark_reader`
   /// may see how fresh the schema `analytics` is. Who reads rows is said in `Access`.
@@ -26,11 +26,10 @@ public enum Schema {
         IF NOT \(mayBecome("tidemark_owner")) THEN
           EXECUTE format('GRANT tidemark_owner TO %I', current_user);
         END IF;
+      -- Another migration of this login has done it in the meantime.
+      EXCEPTION WHEN unique_violation THEN NULL;
       END $$
-      """,
-      "CREATE SCHEMA IF NOT EXISTS tidemark AUTHORIZATION tidemark_owner",
-      "CREATE SCHEMA IF NOT EXISTS raw AUTHORIZATION tidemark_owner",
-      "CREATE SCHEMA IF NOT EXISTS analytics AUTHORIZATION tidemark_owner",
+      """
     ]
 
   /// SQL: whether a role may SET ROLE to another. Since PostgreSQL 16 who has made a role is its member, to give it, and may
@@ -55,6 +54,9 @@ public enum Schema {
       END IF;
     END $$
     """
+
+  /// Beside `tidemark`, which the migration's turn makes; run as the login that migrates.
+  static let schemas = ["raw", "analytics"].map { "CREATE SCHEMA IF NOT EXISTS \($0) AUTHORIZATION tidemark_owner" }
 
   /// Tables of the schema `tidemark`; run as `tidemark_owner`.
   public static let books: [String] = [

@@ -1,4 +1,5 @@
 import Foundation
+import LocalServers
 import Postgres
 import Synchronization
 import Testing
@@ -6,7 +7,7 @@ import Topologies
 
 @testable import Warehouse
 
-/// What runs once at a time: refreshes of one view. Whoever waits goes on when the other one ends, or is gone.
+/// What runs once at a time: refreshes of one view, migrations. Whoever waits goes on when the other one ends, or is gone.
 @Suite(.serialized) struct TurnTests {
   private static let reconciled =
     Fixture.yaml + "\nreconcile:\n  by-shop: { against: raw, tolerance: exact }\n  overall: { against: raw }\n"
@@ -90,6 +91,7 @@ import Topologies
     #expect(try runs(fixture) == [["by_shop", "failed", "interrupted: the session that refreshed is gone"], ["by_shop", "done", nil]])
   }
 
+  /// Between the two transactions of a refresh another may come in: nobody fails by that, and what is on record is what was.
   @Test func manyRefreshesAtOnceAllComeToTheirEnd() throws {
     let fixture = try Fixture("turnmany", yaml: Self.reconciled)
     try fixture.sql.script("CREATE TABLE raw.all_shop PARTITION OF raw.events_shop_events FOR VALUES FROM ('2020-01-01') TO ('2030-01-01')")
@@ -112,5 +114,64 @@ import Topologies
     for refresh in refreshes { #expect(try refresh.get().allSatisfy(\.isDone)) }
     #expect(try fixture.rows("SELECT outcome, reason, count(*) FROM tidemark.refresh GROUP BY 1, 2") == [["done", nil, "\(4 * rounds)"]])
     #expect(try fixture.rows("SELECT n, users FROM nightly.by_shop") == [["\(4 * rounds)", "4"]])
+  }
+
+  // MARK: Migrations
+
+  /// One that has everything but its end, and one that wants to begin: in an empty database of a server that knows no role yet, in
+  /// one whose tables are older than turns, and in one that is up to date.
+  @Test func aMigrationWaitsForTheOneBefore() throws {
+    let own = try EphemeralPostgres()
+    let topology = try Topology.parse(yaml: Self.reconciled, file: "shop.yaml")
+    let sql = try Connection(own.target, applicationName: "tests")
+    let target = own.target
+    for (before, said) in [("", "up to date"), ("DROP TABLE tidemark.turn", "up to date"), ("SELECT 1", "up to date")] {
+      if !before.isEmpty { try sql.script(before) }
+      let first = try Connection(target, applicationName: "first")
+      try first.script("BEGIN")
+      for statement in Migration.statements([topology], seed: "1") { try first.execute(statement) }
+      let second = Beside {
+        let connection = try Connection(target, applicationName: "second")
+        return try Migration.run([topology], on: connection) { 2 }
+      }
+      try awaitWaiting(sql, "second")
+      #expect(try sql.query("SELECT pg_blocking_pids(pid) FROM pg_stat_activity WHERE application_name = 'second'") == [["{\(first.backend)}"]], "\(before)")
+      try first.script("COMMIT")
+      #expect(try second.get() == ["topology shop-events is \(said)"], "\(before)")
+    }
+    #expect(try sql.query("SELECT hash_seed FROM tidemark.topology") == [["1"]])
+  }
+
+  /// All begin at once; roles are there, the database is empty.
+  @Test func firstMigrationsAtOnceAllSucceed() throws {
+    _ = try Fixture("turnroles")
+    for round in 0..<3 {
+      let fixture = try Fixture("turnempty\(round)", migrated: false)
+      let (target, topology) = (fixture.target, fixture.topology)
+      let migrations = (0..<4).map { n in
+        Beside { try Migration.run([topology], on: try Connection(target, applicationName: "migration \(n)")) { Int64(n) } }
+      }
+      var said: [String] = []
+      for migration in migrations { said.append(try migration.get().last ?? "") }
+      #expect(said.filter { $0 == "topology shop-events is new" }.count == 1 && said.filter { $0 == "topology shop-events is up to date" }.count == 3, "\(said)")
+    }
+  }
+
+  /// Logins that may make roles and schemas, and nothing more; the roles are new to their server.
+  @Test func aLoginThatIsNoSuperuserTakesTurnsToo() throws {
+    let own = try EphemeralPostgres()
+    let sql = try Connection(own.target, applicationName: "tests")
+    try sql.script("CREATE DATABASE turns")
+    try sql.script("CREATE ROLE migrator LOGIN CREATEROLE; GRANT CREATE ON DATABASE turns TO migrator")
+    let (target, topology) = (own.target(database: "turns", user: "migrator"), try Topology.parse(yaml: Fixture.yaml, file: "shop.yaml"))
+    for round in 0..<2 {
+      let migrations = (0..<3).map { n in
+        Beside { try Migration.run([topology], on: try Connection(target, applicationName: "migration \(n)")) { 1 } }
+      }
+      let said = try migrations.map { try $0.get().contains("topology shop-events is new") }
+      #expect(said.filter { $0 }.count == (round == 0 ? 1 : 0))
+    }
+    let rows = try Connection(target, applicationName: "tests").query("SELECT rolname FROM pg_class c JOIN pg_roles r ON r.oid = c.relowner WHERE c.oid = 'tidemark.turn'::regclass")
+    #expect(rows == [["tidemark_owner"]])
   }
 }
