@@ -74,23 +74,7 @@ extension Schema {
         CHECK (to_offset - from_offset = landed + quarantined + hole_count AND to_offset > from_offset)
     )
     """,
-    """
-    CREATE TABLE IF NOT EXISTS tidemark.landing_quarantine (
-      topology text NOT NULL,
-      topic text NOT NULL,
-      partition integer NOT NULL,
-      "offset" bigint NOT NULL,
-      reason text NOT NULL,
-      field text NOT NULL,
-      record_time timestamptz,
-      event_time timestamptz,
-      key bytea,
-      payload bytea,
-      payload_bytes bigint NOT NULL,
-      quarantined_at timestamptz NOT NULL DEFAULT now(),
-      PRIMARY KEY (topology, topic, partition, "offset")
-    )
-    """,
+    quarantine("tidemark.landing_quarantine"),
     // Tables of landed events by event time; `to_time` excluded.
     """
     CREATE TABLE IF NOT EXISTS tidemark.raw_partition (

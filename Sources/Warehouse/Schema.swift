@@ -145,23 +145,7 @@ public enum Schema {
       END IF;
     END $$
     """,
-    """
-    CREATE TABLE IF NOT EXISTS tidemark.quarantine (
-      topology text NOT NULL,
-      topic text NOT NULL,
-      partition integer NOT NULL,
-      "offset" bigint NOT NULL,
-      reason text NOT NULL,
-      field text NOT NULL,
-      record_time timestamptz,
-      event_time timestamptz,
-      key bytea,
-      payload bytea,
-      payload_bytes bigint NOT NULL,
-      quarantined_at timestamptz NOT NULL DEFAULT now(),
-      PRIMARY KEY (topology, topic, partition, "offset")
-    )
-    """,
+    quarantine("tidemark.quarantine"),
     """
     ALTER TABLE tidemark.quarantine ADD COLUMN IF NOT EXISTS replayed_at timestamptz
     """,
@@ -218,6 +202,27 @@ public enum Schema {
     "GRANT UPDATE (replayed_at) ON tidemark.quarantine TO tidemark_writer",
     "GRANT SELECT, INSERT, DELETE ON tidemark.state_chunk TO tidemark_writer",
   ]
+
+  /// Refused events with their bytes: both sides of the proof keep them, each in a table of its own.
+  static func quarantine(_ table: String) -> String {
+    """
+    CREATE TABLE IF NOT EXISTS \(table) (
+      topology text NOT NULL,
+      topic text NOT NULL,
+      partition integer NOT NULL,
+      "offset" bigint NOT NULL,
+      reason text NOT NULL,
+      field text NOT NULL,
+      record_time timestamptz,
+      event_time timestamptz,
+      key bytea,
+      payload bytea,
+      payload_bytes bigint NOT NULL,
+      quarantined_at timestamptz NOT NULL DEFAULT now(),
+      PRIMARY KEY (topology, topic, partition, "offset")
+    )
+    """
+  }
 
   /// The tables of a topology's aggregates, with row-level security enabled and forced; run as `tidemark_owner`.
   /// Nobody but the writer has a policy here: without a grant a reader sees no row.
