@@ -92,7 +92,7 @@ let package = Package(
     tests("ObservabilityTests", ["Observability", "Runtime", "Warehouse", "Engine", "Aggregation"]),
     tests("HouseTests", []),
     tests("EndToEndTests", ["tidemark", "LocalServers", "Postgres", "Kafka", "Workload"]),
-    tests("JournalTests", ["Journal", "Aggregation", "CSimdJSON"]),
+    tests("JournalTests", ["Journal", "Simulation", "Aggregation", "CSimdJSON"]),
   ],
   swiftLanguageModes: [.v6],
   cxxLanguageStandard: .cxx17

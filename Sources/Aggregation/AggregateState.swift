@@ -240,10 +240,8 @@ struct AggregateState: ~Copyable {
     }
   }
 
-  /// A list of key texts lies apart; texts of up to 15 bytes lie inside it.
-  private static func bytes(of texts: [String]) -> Int {
-    texts.isEmpty ? 0 : 48 + texts.reduce(0) { $0 + 16 + ($1.utf8.count > 15 ? $1.utf8.count + 32 : 0) }
-  }
+  /// A list of key texts lies apart.
+  private static func bytes(of texts: [String]) -> Int { texts.isEmpty ? 0 : 48 + 16 * texts.count + texts.outlyingBytes }
 
   /// Bytes held, about. O(slots).
   var bytes: Int {

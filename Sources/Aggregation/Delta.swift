@@ -83,6 +83,11 @@ public struct RowKey: Hashable, Sendable {
   }
 }
 
+extension [String] {
+  /// Bytes of its texts that lie apart; those of up to 15 lie inside the array. O(count).
+  var outlyingBytes: Int { reduce(0) { $0 + ($1.utf8.count > 15 ? $1.utf8.count + 32 : 0) } }
+}
+
 /// Increments of one row.
 public struct GroupIncrement: Sendable, Equatable {
   public var key: RowKey

@@ -39,7 +39,7 @@ public struct PendingDelta: Sendable {
         } else {
           groups[a][identity] = delta.aggregates[a].groups.count
           delta.aggregates[a].groups.append(group)
-          bytes += 200 + group.key.textBytes + group.measures.reduce(0) { $0 + 24 + $1.memberCount * 8 }
+          bytes += 200 + group.key.fields.outlyingBytes + group.measures.reduce(0) { $0 + 24 + $1.memberCount * 8 }
         }
       }
       for item in next.aggregates[a].late {
@@ -48,7 +48,7 @@ public struct PendingDelta: Sendable {
         } else {
           late[a][item.key] = delta.aggregates[a].late.count
           delta.aggregates[a].late.append(item)
-          bytes += 150 + item.key.textBytes
+          bytes += 150 + item.key.fields.outlyingBytes
         }
       }
     }
@@ -71,11 +71,6 @@ public struct PendingDelta: Sendable {
     self = PendingDelta(at: taken.to, aggregateCount: taken.aggregates.count)
     return taken
   }
-}
-
-extension RowKey {
-  /// Bytes of its texts; those of up to 15 lie inside the array. O(fields).
-  var textBytes: Int { fields.reduce(0) { $0 + ($1.utf8.count > 15 ? $1.utf8.count + 32 : 0) } }
 }
 
 extension MeasureIncrement {

@@ -46,22 +46,12 @@ public struct Reconciler {
   /// - Throws: `retry` where the stream changed a row that was to be repaired: nothing was done then.
   public func reconcile(_ topology: Topology, _ request: ReconciliationRequest) throws(WarehouseError) -> ReconciliationReport {
     let run = try begin(topology)
-    defer {
-      _ = try? session.run { connection throws(PostgresError) in
-        try connection.execute("SELECT pg_advisory_unlock(hashtextextended('tidemark reconcile ' || $1, 0))", [.text(topology.name)])
-      }
-    }
     do throws(WarehouseError) {
       return try session.run { connection throws(PostgresError) in
         let patience = connection.deadline
         connection.deadline = .max
         defer { connection.deadline = patience }
-        // Every join here is of whole tables by equality; one wrong guess of a planner without statistics must not make one quadratic.
-        try connection.script(
-          """
-          BEGIN ISOLATION LEVEL REPEATABLE READ; SET LOCAL statement_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0;
-          SET LOCAL work_mem = '256MB'; SET LOCAL enable_nestloop = off
-          """)
+        try takeSnapshot(topology, connection)
         let report = try compare(topology, request, run, connection)
         try finish(report, connection)
         try connection.script("COMMIT")
@@ -86,17 +76,41 @@ public struct Reconciler {
       throw WarehouseError(.refused, "this server is a standby, which may show what never was: name the primary")
     }
     return try session.run { connection throws(PostgresError) in
-      // One run of a topology at a time; the lock ends with the session, so a run that is on record as running is over.
-      try connection.execute("SELECT pg_advisory_lock(hashtextextended('tidemark reconcile ' || $1, 0))", [.text(topology.name)])
+      // One run of a topology at a time: when it is this one's turn, a run that is on record as running is over.
+      try connection.script("BEGIN")
+      try connection.execute(Self.turn, [.text(topology.name)])
       try connection.execute(
         """
         UPDATE tidemark.reconciliation_run SET outcome = 'failed', finished_at = clock_timestamp(), reason = 'interrupted'
          WHERE topology = $1 AND outcome = 'running'
         """, [.text(topology.name)])
-      return try connection.execute(
+      let run = try connection.execute(
         "INSERT INTO tidemark.reconciliation_run (topology, fingerprint) VALUES ($1, $2) RETURNING id",
         [.text(topology.name), .text(topology.fingerprint)]
       ).integer(0, 0)!
+      try connection.script("COMMIT")
+      return run
+    }
+  }
+
+  private static let turn = Schema.turn("'reconcile ' || $1::text")
+
+  /// Begins the transaction that compares. Its snapshot shows all that another run did that came in between.
+  private func takeSnapshot(_ topology: Topology, _ connection: Connection) throws(PostgresError) {
+    while true {
+      // Every join here is of whole tables by equality; one wrong guess of a planner without statistics must not make one quadratic.
+      try connection.script(
+        """
+        BEGIN ISOLATION LEVEL REPEATABLE READ; SET LOCAL statement_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0;
+        SET LOCAL work_mem = '256MB'; SET LOCAL enable_nestloop = off
+        """)
+      do throws(PostgresError) {
+        try connection.execute(Self.turn, [.text(topology.name)])
+        return
+      } catch {
+        guard error.sqlState == "40001" else { throw error }
+        try connection.script("ROLLBACK")
+      }
     }
   }
 
@@ -133,7 +147,7 @@ public struct Reconciler {
       """
       UPDATE tidemark.reconciliation_run
          SET outcome = $2, finished_at = clock_timestamp(), complete_through = $3, windows = $4, row_count = $5, differences = $6 + $9,
-             unexplained = $7, repaired = $8
+             unexplained = $7, repaired = $8, reason = NULL
        WHERE id = $1
       """,
       [

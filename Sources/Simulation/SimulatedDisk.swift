@@ -38,6 +38,8 @@ final class SimulatedDisk: Storage {
   private var locked: Set<String> = []
   /// Bytes of files that fit; nil: any number.
   var capacity: Int?
+  /// Whether room can be reserved.
+  var preallocates = true
   /// Changes until the process dies; a write counts one and each of its bytes one more.
   var stepsToCrash: Int?
   private(set) var isDead = false
@@ -49,6 +51,8 @@ final class SimulatedDisk: Storage {
   /// The next sync fails.
   var syncFails = false
   private(set) var failedSyncs = 0
+  private(set) var syncs = 0
+  private(set) var writes = 0
   /// What is on it may be damaged: then the journal may refuse to open. Never otherwise.
   private(set) var isSuspect = false
 
@@ -78,6 +82,7 @@ final class SimulatedDisk: Storage {
       entries.first { $0.value === node }.flatMap { other.entries[$0.key] } ?? node
     }
     other.capacity = capacity
+    other.preallocates = preallocates
     other.isSuspect = isSuspect
     return other
   }
@@ -97,6 +102,7 @@ final class SimulatedDisk: Storage {
     }
     other.durableEntries = other.entries
     other.capacity = capacity
+    other.preallocates = preallocates
     other.isSuspect = isSuspect
     return other
   }
@@ -125,7 +131,8 @@ final class SimulatedDisk: Storage {
 
   // MARK: Storage
 
-  private var used: Int { entries.values.reduce(0) { $0 + $1.current.count } }
+  /// Bytes of files.
+  var used: Int { entries.values.reduce(0) { $0 + $1.current.count } }
 
   private func failure(_ call: String, _ path: String) -> StorageError {
     StorageError(call: call, path: path, code: 5, reason: isDead ? "the process is dead" : "input/output error")
@@ -159,14 +166,19 @@ final class SimulatedDisk: Storage {
 
   func lock(_ path: String) throws(StorageError) -> LockOutcome {
     try requireLife("lock", path)
-    return locked.insert(path).inserted ? .taken(Lock(self, path)) : .held(by: "1")
+    return locked.insert(path).inserted ? .taken(Lock(self, path)) : .held(by: "4711")
   }
 
   final class Lock: StorageLock {
     private weak var disk: SimulatedDisk?
     private let path: String
     init(_ disk: SimulatedDisk, _ path: String) { self.disk = disk; self.path = path }
-    func release() { disk?.locked.remove(path) }
+    private var isHeld = true
+    func release() {
+      if isHeld { disk?.locked.remove(path) }
+      isHeld = false
+    }
+    deinit { release() }
   }
 
   func open(_ path: String) throws(StorageError) -> any StorageFile {
@@ -221,10 +233,11 @@ final class SimulatedDisk: Storage {
 
     func write(_ bytes: UnsafeRawBufferPointer, at position: Int) throws(StorageError) {
       try disk.step("write", path)
+      disk.writes += 1
       let fitting = max(0, min(bytes.count, node.current.count + room - position))
       let written = min(fitting, disk.stepsToCrash ?? fitting)
       if node.current.count < position + written {
-        node.current.append(contentsOf: repeatElement(0, count: position + written - node.current.count))
+        node.current += [UInt8](repeating: 0, count: position + written - node.current.count)
       }
       if written > 0 {
         node.current.withUnsafeMutableBytes { target in
@@ -244,9 +257,10 @@ final class SimulatedDisk: Storage {
 
     func preallocate(_ size: Int) throws(StorageError) -> Bool {
       try disk.step("preallocate", path)
+      guard disk.preallocates else { return false }
       let growth = max(0, size - node.current.count)
       if growth > room { throw full("preallocate") }
-      if growth > 0 { node.current.append(contentsOf: repeatElement(0, count: growth)) }
+      if growth > 0 { node.current += [UInt8](repeating: 0, count: growth) }
       return true
     }
 
@@ -266,6 +280,7 @@ final class SimulatedDisk: Storage {
         node.giveUp()
         throw disk.failure("sync", path)
       }
+      disk.syncs += 1
       node.sync()
     }
 

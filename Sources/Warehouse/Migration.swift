@@ -31,18 +31,18 @@ public struct WarehouseError: Error, Sendable, Equatable, CustomStringConvertibl
 
 /// Brings a database to what some topologies need.
 public enum Migration {
-  /// Two migrations at once wait for each other on this advisory lock.
-  private static let lock: Int64 = 0x7469_6465_6D61_726B
-
   /// Every statement of a migration, in order, for one transaction. They are all there is to it: psql comes to the same.
   /// - Parameter seed: SQL of the keyed hash's seed, for topologies that are new to the database.
   public static func statements(_ topologies: [Topology], seed: String = Schema.randomSeed) -> [String] {
-    settings + Schema.roles + Schema.batchRoles + Access.roleStatements(tiers(topologies)) + ["SET LOCAL ROLE tidemark_owner"] + Schema.books
+    opening + Schema.schemas + Schema.batchRoles + Access.roleStatements(tiers(topologies)) + ["SET LOCAL ROLE tidemark_owner"] + Schema.books
       + Schema.batchBooks + Schema.ledgerRollUp
       + topologies.flatMap { Schema.tables(of: $0) + Schema.batchGrants(of: $0) + Schema.registration(of: $0, seed: seed) }
       + ["SET LOCAL ROLE tidemark_batch"] + Schema.batchTables(of: topologies) + ["SET LOCAL ROLE tidemark_owner"] + Schema.batchViews
       + Schema.alertBooks + access(topologies) + Schema.batchFarewell
   }
+
+  /// Up to the migration's turn: two at once wait for each other.
+  private static let opening = settings + Schema.roles + Schema.migrationTurn
 
   private static let settings = [
     "SET LOCAL lock_timeout = '30s'", "SET LOCAL client_min_messages = warning", "SET LOCAL client_encoding = 'UTF8'",
@@ -52,7 +52,6 @@ public enum Migration {
       IF current_setting('server_version_num')::integer < 150000 THEN
         RAISE EXCEPTION USING ERRCODE = '\(Schema.refusal)', MESSAGE = 'PostgreSQL ' || current_setting('server_version') || ' is too old: Tidemark needs 15 or later';
       END IF;
-      PERFORM pg_advisory_xact_lock(\(lock));
     END $$
     """,
   ]
@@ -76,8 +75,8 @@ public enum Migration {
       var before: (tables: Set<String>, fingerprints: [String: String]) = ([], [:])
       for (index, statement) in statements(topologies, seed: seed.map { "\($0())" } ?? Schema.randomSeed).enumerated() {
         try connection.execute(statement)
-        // The lock is held: what there is now is what this migration finds.
-        if index == settings.count - 1 { before = (try tables(connection), try fingerprints(connection)) }
+        // It is this one's turn: what there is now is what this migration finds.
+        if index == opening.count - 1 { before = (try tables(connection), try fingerprints(connection)) }
       }
       let new = try tables(connection).subtracting(before.tables).sorted()
       try connection.script("COMMIT")

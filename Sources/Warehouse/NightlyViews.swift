@@ -53,7 +53,7 @@ public struct NightlyViews {
       let rows = try connection.query(
         """
         SELECT outcome, row_count, extract(epoch FROM finished_at - started_at)::float8, sql_state, reason FROM tidemark.refresh
-         WHERE view_name = $1 ORDER BY id DESC LIMIT 1
+         WHERE view_name = $1 AND id = COALESCE(NULLIF(current_setting('tidemark.refreshed', true), '')::bigint, id) ORDER BY id DESC LIMIT 1
         """, [.text(view)])[0]
       return Refresh(
         view: view, isDone: rows[0] == "done", rows: rows[1].flatMap { Int64($0) }, seconds: rows[2].flatMap { Double($0) } ?? 0, sqlState: rows[3],

@@ -74,23 +74,7 @@ extension Schema {
         CHECK (to_offset - from_offset = landed + quarantined + hole_count AND to_offset > from_offset)
     )
     """,
-    """
-    CREATE TABLE IF NOT EXISTS tidemark.landing_quarantine (
-      topology text NOT NULL,
-      topic text NOT NULL,
-      partition integer NOT NULL,
-      "offset" bigint NOT NULL,
-      reason text NOT NULL,
-      field text NOT NULL,
-      record_time timestamptz,
-      event_time timestamptz,
-      key bytea,
-      payload bytea,
-      payload_bytes bigint NOT NULL,
-      quarantined_at timestamptz NOT NULL DEFAULT now(),
-      PRIMARY KEY (topology, topic, partition, "offset")
-    )
-    """,
+    quarantine("tidemark.landing_quarantine"),
     // Tables of landed events by event time; `to_time` excluded.
     """
     CREATE TABLE IF NOT EXISTS tidemark.raw_partition (
@@ -130,6 +114,7 @@ extension Schema {
     "GRANT INSERT, UPDATE ON tidemark.landing, tidemark.raw_retention, tidemark.alert TO tidemark_batch",
     "GRANT INSERT ON tidemark.landing_ledger, tidemark.landing_quarantine TO tidemark_batch",
     "GRANT INSERT, DELETE ON tidemark.raw_partition TO tidemark_batch",
+    "GRANT SELECT, INSERT, UPDATE ON tidemark.turn TO tidemark_batch",
   ]
 
   /// The table of a topology's landed events; run as `tidemark_batch`.

@@ -90,7 +90,7 @@ extension Schema {
     BEGIN
       rows_before := 0; rows_after := 0;
       IF p_most < 2 THEN RAISE EXCEPTION 'a part of % rows is too small: 2 at least', p_most USING ERRCODE = '22023'; END IF;
-      PERFORM pg_advisory_xact_lock(hashtextextended(format('tidemark roll up %s %s %s', p_topology, p_topic, p_partition), 0));
+      \(turn("format('roll up %s %s %s', p_topology, p_topic, p_partition)"));
       SELECT p.watermark, t.deduplicate_within INTO v_watermark, v_within
         FROM tidemark.partition p JOIN tidemark.topology t ON t.name = p.topology WHERE \(key.replacing("topology =", with: "p.topology ="));
       IF v_within IS NULL THEN

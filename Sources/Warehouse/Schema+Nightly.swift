@@ -58,13 +58,21 @@ extension Schema {
     BEGIN
       SELECT v.topology, v.fingerprint INTO known FROM tidemark.nightly_view v WHERE v.view_name = wanted;
       IF NOT FOUND THEN RAISE EXCEPTION 'there is no nightly view %', wanted; END IF;
-      PERFORM pg_advisory_lock(hashtextextended('tidemark refresh ' || wanted, 0));
+      \(turn("'refresh ' || wanted"));
       UPDATE tidemark.refresh SET outcome = 'failed', finished_at = clock_timestamp(), reason = 'interrupted: the session that refreshed is gone'
        WHERE view_name = wanted AND outcome = 'running';
       INSERT INTO tidemark.refresh (view_name, topology, fingerprint) VALUES (wanted, known.topology, known.fingerprint) RETURNING id INTO run;
       COMMIT;
-      -- One snapshot for what the landing had and what the view reads.
-      SET TRANSACTION ISOLATION LEVEL REPEATABLE READ;
+      LOOP
+        -- One snapshot for what the landing had and what the view reads; it shows what another refresh did that came in between.
+        SET TRANSACTION ISOLATION LEVEL REPEATABLE READ;
+        BEGIN
+          \(turn("'refresh ' || wanted"));
+          EXIT;
+        EXCEPTION WHEN serialization_failure THEN NULL;
+        END;
+        ROLLBACK;
+      END LOOP;
       BEGIN
         PERFORM set_config('lock_timeout', lock_wait, true);
         SELECT COALESCE(jsonb_agg(jsonb_build_array(topic, partition, next_offset)), '[]'),
@@ -95,8 +103,9 @@ extension Schema {
           VALUES (known.topology, 'nightly.' || wanted, -1, 'refresh_failed', words);
         END IF;
       END IF;
+      -- Which one it was: the newest may be another's by now.
+      PERFORM set_config('tidemark.refreshed', run::text, false);
       COMMIT;
-      PERFORM pg_advisory_unlock(hashtextextended('tidemark refresh ' || wanted, 0));
     END $$
     """
 

@@ -7,7 +7,7 @@ public enum Schema {
   /// Raised with every change of the books.
   public static let version = 2
 
-  /// Roles, schemas and Tidemark's own books. The first part needs CREATEROLE and CREATE on the database, or a superuser.
+  /// Roles. They and the schemas need CREATEROLE and CREATE on the database, or a superuser.
   ///
   /// `tidemark_owner` owns everything and logs in nowhere; `tidemark_writer` is what instances work as; `tidemark_reader`
   /// may see how fresh the schema `analytics` is. Who reads rows is said in `Access`.
@@ -26,11 +26,10 @@ public enum Schema {
         IF NOT \(mayBecome("tidemark_owner")) THEN
           EXECUTE format('GRANT tidemark_owner TO %I', current_user);
         END IF;
+      -- Another migration of this login has done it in the meantime.
+      EXCEPTION WHEN unique_violation THEN NULL;
       END $$
-      """,
-      "CREATE SCHEMA IF NOT EXISTS tidemark AUTHORIZATION tidemark_owner",
-      "CREATE SCHEMA IF NOT EXISTS raw AUTHORIZATION tidemark_owner",
-      "CREATE SCHEMA IF NOT EXISTS analytics AUTHORIZATION tidemark_owner",
+      """
     ]
 
   /// SQL: whether a role may SET ROLE to another. Since PostgreSQL 16 who has made a role is its member, to give it, and may
@@ -55,6 +54,9 @@ public enum Schema {
       END IF;
     END $$
     """
+
+  /// Beside `tidemark`, which the migration's turn makes; run as the login that migrates.
+  static let schemas = ["raw", "analytics"].map { "CREATE SCHEMA IF NOT EXISTS \($0) AUTHORIZATION tidemark_owner" }
 
   /// Tables of the schema `tidemark`; run as `tidemark_owner`.
   public static let books: [String] = [
@@ -143,23 +145,7 @@ public enum Schema {
       END IF;
     END $$
     """,
-    """
-    CREATE TABLE IF NOT EXISTS tidemark.quarantine (
-      topology text NOT NULL,
-      topic text NOT NULL,
-      partition integer NOT NULL,
-      "offset" bigint NOT NULL,
-      reason text NOT NULL,
-      field text NOT NULL,
-      record_time timestamptz,
-      event_time timestamptz,
-      key bytea,
-      payload bytea,
-      payload_bytes bigint NOT NULL,
-      quarantined_at timestamptz NOT NULL DEFAULT now(),
-      PRIMARY KEY (topology, topic, partition, "offset")
-    )
-    """,
+    quarantine("tidemark.quarantine"),
     """
     ALTER TABLE tidemark.quarantine ADD COLUMN IF NOT EXISTS replayed_at timestamptz
     """,
@@ -216,6 +202,27 @@ public enum Schema {
     "GRANT UPDATE (replayed_at) ON tidemark.quarantine TO tidemark_writer",
     "GRANT SELECT, INSERT, DELETE ON tidemark.state_chunk TO tidemark_writer",
   ]
+
+  /// Refused events with their bytes: both sides of the proof keep them, each in a table of its own.
+  static func quarantine(_ table: String) -> String {
+    """
+    CREATE TABLE IF NOT EXISTS \(table) (
+      topology text NOT NULL,
+      topic text NOT NULL,
+      partition integer NOT NULL,
+      "offset" bigint NOT NULL,
+      reason text NOT NULL,
+      field text NOT NULL,
+      record_time timestamptz,
+      event_time timestamptz,
+      key bytea,
+      payload bytea,
+      payload_bytes bigint NOT NULL,
+      quarantined_at timestamptz NOT NULL DEFAULT now(),
+      PRIMARY KEY (topology, topic, partition, "offset")
+    )
+    """
+  }
 
   /// The tables of a topology's aggregates, with row-level security enabled and forced; run as `tidemark_owner`.
   /// Nobody but the writer has a policy here: without a grant a reader sees no row.

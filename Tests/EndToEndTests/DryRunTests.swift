@@ -84,7 +84,7 @@ import Testing
     var rows: [String] = []
     let tables = try sql.query("SELECT schemaname || '.' || tablename FROM pg_tables WHERE schemaname IN ('tidemark', 'access', 'raw') ORDER BY 1")
     for table in tables.compactMap({ $0[0] }) {
-      rows += try sql.query("SELECT (to_jsonb(t) - '{updated_at,applied_at,created_at,granted_at,at,application,hash_seed,secret}'::text[])::text FROM \(table) t ORDER BY 1")
+      rows += try sql.query("SELECT (to_jsonb(t) - '{updated_at,applied_at,created_at,granted_at,taken_at,at,application,hash_seed,secret}'::text[])::text FROM \(table) t ORDER BY 1")
         .map { "\(table) \($0[0] ?? "")" }
     }
     return dump + roles + rows

@@ -2,10 +2,12 @@ import Aggregation
 import Journal
 import Testing
 
+@testable import Simulation
+
 /// Processes die and the power goes, at any step.
 @Suite struct CrashTests {
   /// Both ways to come back from a crash, several throws of the dice for the second.
-  static func aftermaths(_ storage: MemoryStorage, _ dice: inout Dice) -> [MemoryStorage] {
+  static func aftermaths(_ storage: SimulatedDisk, _ dice: inout Dice) -> [SimulatedDisk] {
     [storage.restarted()] + (0..<4).map { _ in storage.restarted(&dice) }
   }
 
@@ -18,7 +20,7 @@ import Testing
     var sawNew = 0
     var steps = 0
     while true {
-      let storage = MemoryStorage()
+      let storage = SimulatedDisk()
       let journal = try openJournal(storage, segmentBytes: 300)
       for entry in before { try journal.append([entry], now: 0) }
       storage.stepsToCrash = steps
@@ -55,7 +57,7 @@ import Testing
     let policies: [SyncPolicy] = [.always, .interval(milliseconds: 5), .never]
     let policy = policies[seed % 3]
     let segmentBytes = [300, 700, 2500][dice.below(3)]
-    var storage = MemoryStorage()
+    var storage = SimulatedDisk()
     storage.preallocates = dice.below(4) > 0
     var life = Life()
     for _ in 0..<6 {
@@ -84,6 +86,7 @@ import Testing
       if storage.isDead {
         let isPowerFailure = dice.flip()
         storage = isPowerFailure ? storage.restarted(&dice) : storage.restarted()
+        storage.capacity = nil
         if !isPowerFailure { life.processDied() }
       } else if dice.flip() {
         #expect(try life.model.difference(journal) == nil)
@@ -150,7 +153,7 @@ struct Life {
         case 0: entry = .dropped(id, held.epoch)
         case 1: entry = .opened(id, Epoch(held.epoch.value + 1), held.end)
         case 2, 3:
-          let flushed = held.deltas.randomElement(using: &dice)?.to ?? held.end
+          let flushed = held.deltas.isEmpty ? held.end : dice.pick(held.deltas).to
           entry = .snapshot(id, held.epoch, flushed: flushed, content(dice.below(1 << 30), dice.below(400)))
         case 4, 5: entry = .flushed(id, held.epoch, held.end)
         default:

@@ -2,6 +2,8 @@ import Aggregation
 import Journal
 import Testing
 
+@testable import Simulation
+
 /// A full disk costs time, never records.
 @Suite struct DiskFullTests {
   /// What a small instance appends, a call at a time.
@@ -14,7 +16,7 @@ import Testing
 
   @Test(arguments: [true, false]) func diskFullLosesNothing(preallocates: Bool) throws {
     for capacity in stride(from: 0, to: 3000, by: 1) {
-      let storage = MemoryStorage()
+      let storage = SimulatedDisk()
       storage.preallocates = preallocates
       storage.capacity = capacity
       let journal = try openJournal(storage, segmentBytes: 512)
@@ -43,7 +45,7 @@ import Testing
   }
 
   @Test func aFullDiskLeavesNoFilesBehind() throws {
-    let storage = MemoryStorage()
+    let storage = SimulatedDisk()
     let journal = try openJournal(storage)
     try journal.append([opened(0), delta(0, to: 1)], now: 0)
     let before = storage.paths
@@ -54,7 +56,7 @@ import Testing
   }
 
   @Test func aFailedSyncStopsTheJournal() throws {
-    let storage = MemoryStorage()
+    let storage = SimulatedDisk()
     let journal = try openJournal(storage)
     try journal.append([opened(0), delta(0, to: 1)], now: 0)
     storage.syncFails = true

@@ -2,6 +2,7 @@ import Aggregation
 import Testing
 
 @testable import Journal
+@testable import Simulation
 
 /// What a journal must hold after some entries: the contract in its simplest form.
 struct Model: Equatable {
@@ -91,7 +92,7 @@ func snapshot(_ n: Int32, epoch: Int64 = 1, flushed: Int64, bytes: Int = 60) -> 
 }
 
 func openJournal(
-  _ storage: MemoryStorage, sync: SyncPolicy = .always, segmentBytes: Int = 4096, identity: JournalIdentity = identity
+  _ storage: SimulatedDisk, sync: SyncPolicy = .always, segmentBytes: Int = 4096, identity: JournalIdentity = identity
 ) throws(JournalError) -> Journal {
   try Journal(
     directory: directory, identity: identity, options: JournalOptions(segmentBytes: segmentBytes, sync: sync), storage: storage)
@@ -104,7 +105,7 @@ func segmentPath(_ first: Int) -> String {
 }
 
 /// Opens, expecting an error.
-func refusal(_ storage: MemoryStorage, identity: JournalIdentity = identity) -> JournalError? {
+func refusal(_ storage: SimulatedDisk, identity: JournalIdentity = identity) -> JournalError? {
   do {
     _ = try openJournal(storage, identity: identity)
     return nil

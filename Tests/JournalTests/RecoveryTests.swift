@@ -2,10 +2,12 @@ import Aggregation
 import Journal
 import Testing
 
+@testable import Simulation
+
 /// What is given back, and to whom.
 @Suite struct RecoveryTests {
   @Test func openedWithoutDroppedContinuesUnderTheNewEpoch() throws {
-    let storage = MemoryStorage()
+    let storage = SimulatedDisk()
     let entries = [
       opened(0, epoch: 3, at: 100), delta(0, epoch: 3, to: 110), flushed(0, epoch: 3, 110), delta(0, epoch: 3, to: 130),
       opened(0, epoch: 4, at: 130), delta(0, epoch: 4, to: 131),
@@ -21,7 +23,7 @@ import Testing
   }
 
   @Test func droppedForgetsAll() throws {
-    let storage = MemoryStorage()
+    let storage = SimulatedDisk()
     let journal = try openJournal(storage)
     try journal.append([opened(0), delta(0, to: 5), snapshot(0, flushed: 2), delta(0, to: 8), opened(1), delta(1, to: 3)], now: 0)
     try journal.append([dropped(0, epoch: 9)], now: 0)
@@ -38,7 +40,7 @@ import Testing
   }
 
   @Test func openedElsewhereLeavesNoHole() throws {
-    let storage = MemoryStorage()
+    let storage = SimulatedDisk()
     let journal = try openJournal(storage)
     try journal.append([opened(0), delta(0, to: 5), snapshot(0, flushed: 5), delta(0, to: 8)], now: 0)
     try journal.append([opened(0, epoch: 2, at: 9), delta(0, epoch: 2, to: 12)], now: 0)
@@ -49,7 +51,7 @@ import Testing
   }
 
   @Test func staleEntriesAreLeftOut() throws {
-    let storage = MemoryStorage()
+    let storage = SimulatedDisk()
     let journal = try openJournal(storage)
     try journal.append([opened(0, epoch: 5), delta(0, epoch: 5, to: 4)], now: 0)
     try journal.append(
@@ -63,7 +65,7 @@ import Testing
   }
 
   @Test func snapshotKeepsWhatPostgreSQLDoesNotHave() throws {
-    let storage = MemoryStorage()
+    let storage = SimulatedDisk()
     let journal = try openJournal(storage)
     try journal.append([opened(0), delta(0, to: 5), delta(0, to: 8), delta(0, to: 11)], now: 0)
     try journal.append([flushed(0, 5)], now: 0)
@@ -75,7 +77,7 @@ import Testing
   }
 
   @Test func aBrokenSnapshotCostsOnlyItsPartition() throws {
-    let storage = MemoryStorage()
+    let storage = SimulatedDisk()
     let writer = try openJournal(storage)
     let entries = [opened(0), delta(0, to: 5), snapshot(0, flushed: 5), delta(0, to: 6), opened(1), delta(1, to: 3)]
     try writer.append(entries, now: 0)
@@ -98,14 +100,14 @@ import Testing
       #expect(SegmentTests.snapshots(broken) == [])
     }
     let missing = storage.copy()
-    missing.delete(path)
+    try missing.delete(path)
     let journal = try openJournal(missing)
     #expect(journal.openingReport == ["product.events/0: what the journal holds of it cannot be used: \(path) is missing"])
     #expect(journal.partitions == [partition(1)])
   }
 
   @Test func damageAfterOpeningIsRefused() throws {
-    let storage = MemoryStorage()
+    let storage = SimulatedDisk()
     let journal = try openJournal(storage)
     try journal.append([opened(0), delta(0, to: 5, bytes: 400)], now: 0)
     storage.change(segmentPath(1)) { $0[300] ^= 1 }
@@ -115,7 +117,7 @@ import Testing
   }
 
   @Test func anotherTopologysJournalIsRefused() throws {
-    let storage = MemoryStorage()
+    let storage = SimulatedDisk()
     let journal = try openJournal(storage)
     try journal.append([opened(0)], now: 0)
     try journal.close()
@@ -130,7 +132,7 @@ import Testing
   }
 
   @Test func lockIsExclusive() throws {
-    let storage = MemoryStorage()
+    let storage = SimulatedDisk()
     let journal = try openJournal(storage)
     let error = try #require(refusal(storage))
     #expect(error.kind == .locked)

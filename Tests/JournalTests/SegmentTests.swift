@@ -2,13 +2,15 @@ import Aggregation
 import Journal
 import Testing
 
+@testable import Simulation
+
 /// The disk holds about what is needed, and no more.
 @Suite struct SegmentTests {
-  static func segments(_ storage: MemoryStorage) -> [String] { storage.paths.filter { $0.hasSuffix(".log") } }
-  static func snapshots(_ storage: MemoryStorage) -> [String] { storage.paths.filter { $0.hasSuffix(".snapshot") } }
+  static func segments(_ storage: SimulatedDisk) -> [String] { storage.paths.filter { $0.hasSuffix(".log") } }
+  static func snapshots(_ storage: SimulatedDisk) -> [String] { storage.paths.filter { $0.hasSuffix(".snapshot") } }
 
   @Test func segmentsAreRemoved() throws {
-    let storage = MemoryStorage()
+    let storage = SimulatedDisk()
     let journal = try openJournal(storage, segmentBytes: 2000)
     var model = Model()
     func append(_ entries: [JournalEntry]) throws {
@@ -34,7 +36,7 @@ import Testing
   }
 
   @Test func openedOutlivesItsSegment() throws {
-    let storage = MemoryStorage()
+    let storage = SimulatedDisk()
     let journal = try openJournal(storage, segmentBytes: 1000)
     var entries = [opened(0), opened(1, epoch: 8, at: 77), opened(2), delta(2, to: 4), snapshot(2, flushed: 4)]
     for n in 1...30 { entries += [delta(0, to: Int64(n), bytes: 200), snapshot(0, flushed: Int64(n))] }
@@ -51,7 +53,7 @@ import Testing
 
   /// A partition with a record now and then would hold on to every segment.
   @Test func aQuietPartitionDoesNotHoldOldSegments() throws {
-    let storage = MemoryStorage()
+    let storage = SimulatedDisk()
     let journal = try openJournal(storage, segmentBytes: 2000)
     var model = Model()
     func append(_ entry: JournalEntry) throws {
@@ -78,7 +80,7 @@ import Testing
   }
 
   @Test func aLargeAppendGetsASegmentOfItsOwnSize() throws {
-    let storage = MemoryStorage()
+    let storage = SimulatedDisk()
     let journal = try openJournal(storage, segmentBytes: 500)
     let entries = [opened(0), delta(0, to: 1, bytes: 30), delta(0, to: 2, bytes: 5000), delta(0, to: 3, bytes: 10)]
     for entry in entries { try journal.append([entry], now: 0) }
@@ -89,7 +91,7 @@ import Testing
   }
 
   @Test func oneWriteForEachAppend() throws {
-    let storage = MemoryStorage()
+    let storage = SimulatedDisk()
     let journal = try openJournal(storage, sync: .never)
     try journal.append([opened(0)], now: 0)
     let before = storage.writes
@@ -100,7 +102,7 @@ import Testing
   }
 
   @Test func syncsWhenThePolicySays() throws {
-    let storage = MemoryStorage()
+    let storage = SimulatedDisk()
     let journal = try openJournal(storage, sync: .interval(milliseconds: 100), segmentBytes: 1 << 20)
     try journal.append([opened(0)], now: 1000)
     let start = storage.syncs
@@ -119,7 +121,7 @@ import Testing
     #expect(storage.syncs == start + 3)
     #expect(journal.statistics.syncs == 3)
 
-    let lazy = MemoryStorage()
+    let lazy = SimulatedDisk()
     let never = try openJournal(lazy, sync: .never, segmentBytes: 1 << 20)
     try never.append([opened(0)], now: 0)
     let segment = lazy.syncs

@@ -2,6 +2,8 @@ import Aggregation
 import Journal
 import Testing
 
+@testable import Simulation
+
 /// A tail that was not written whole is cut; damage before it is refused.
 @Suite struct TornWriteTests {
   /// Entries that are appended one by one, and the disk after each.
@@ -11,8 +13,8 @@ import Testing
   ]
 
   /// A journal of one segment, and where the log ended after each number of entries.
-  static func written() throws -> (storage: MemoryStorage, ends: [Int]) {
-    let storage = MemoryStorage()
+  static func written() throws -> (storage: SimulatedDisk, ends: [Int]) {
+    let storage = SimulatedDisk()
     let journal = try openJournal(storage)
     var ends: [Int] = []
     for entry in entries {
@@ -79,7 +81,7 @@ import Testing
   }
 
   @Test func refusesFlippedByteAtEveryByteOfAnOlderSegment() throws {
-    let storage = MemoryStorage()
+    let storage = SimulatedDisk()
     let journal = try openJournal(storage, segmentBytes: 600)
     try journal.append([opened(0)], now: 0)
     for n in 1...20 { try journal.append([delta(0, to: Int64(n))], now: 0) }
@@ -101,19 +103,19 @@ import Testing
     }
     // The first one's absence cannot be seen in the files' names, but in the partition's chain.
     let headless = storage.copy()
-    headless.delete(older.first!)
+    try headless.delete(older.first!)
     let reopened = try openJournal(headless)
     #expect(reopened.openingReport.count == 1)
     #expect(reopened.openingReport.first?.contains("offsets 0 to ") == true)
     #expect(try reopened.recover(partition(0)) == nil)
     let gap = storage.copy()
-    gap.delete(older[1])
+    try gap.delete(older[1])
     #expect(refusal(gap)?.kind == .corrupt)
   }
 
   /// One append of several records is one write: nobody knows that it was durable, but damage is no tear.
   @Test func refusesFlippedByteWithinTheLastAppend() throws {
-    let storage = MemoryStorage()
+    let storage = SimulatedDisk()
     let journal = try openJournal(storage)
     try journal.append([opened(0), delta(0, to: 1, bytes: 300), delta(0, to: 2, bytes: 300)], now: 0)
     for at in 150..<400 {
@@ -124,7 +126,7 @@ import Testing
   }
 
   @Test func cutsWhatAPowerFailureWroteOutOfOrder() throws {
-    let storage = MemoryStorage()
+    let storage = SimulatedDisk()
     let journal = try openJournal(storage, sync: .never)
     try journal.append([opened(0), delta(0, to: 1)], now: 0)
     try journal.sync()
@@ -144,7 +146,7 @@ import Testing
 
   /// The same hole in records that were synced is damage.
   @Test func refusesAHoleInSyncedRecords() throws {
-    let storage = MemoryStorage()
+    let storage = SimulatedDisk()
     let journal = try openJournal(storage)
     try journal.append([opened(0), delta(0, to: 1)], now: 0)
     for n in 2...4 { try journal.append([delta(0, to: Int64(n), bytes: 600)], now: 0) }

@@ -233,12 +233,15 @@ import Warehouse
       _ = try Connection(target, applicationName: "dashboard").execute(
         "SELECT count(*), pg_advisory_lock_shared(1) FROM analytics.shop_by_minute WHERE kind <> 'secret literal' AND n <> 4711")
     }
-    func waiting(_ condition: String) throws -> Bool {
-      try !m.sql.query("SELECT 1 FROM pg_stat_activity WHERE application_name = 'dashboard' AND wait_event_type = 'Lock' AND \(condition)").isEmpty
+    func awaitWaiting(_ condition: String) async throws {
+      let waiting = "SELECT FROM pg_stat_activity WHERE application_name = 'dashboard' AND datname = current_database() AND wait_event_type = 'Lock' AND \(condition)"
+      let end = ContinuousClock.now + .seconds(60)
+      while ContinuousClock.now < end, try m.sql.query(waiting).isEmpty { try await Task.sleep(for: .milliseconds(10)) }
+      try #require(!m.sql.query(waiting).isEmpty, "\(condition)")
     }
-    while try !waiting("true") { try await Task.sleep(for: .milliseconds(10)) }
+    try await awaitWaiting("true")
     _ = try m.sql.query("SELECT pg_stat_statements_reset(0, oid, 0) FROM pg_database WHERE datname = current_database()")
-    while try !waiting("now() - query_start > interval '1.1 s'") { try await Task.sleep(for: .milliseconds(10)) }
+    try await awaitWaiting("clock_timestamp() - query_start > interval '1.1 s'")
     _ = try m.sql.query("SELECT pg_advisory_unlock(1)")
     try await slow.value
     let stored = try m.sql.query("SELECT query FROM pg_stat_statements WHERE query LIKE '%pg_advisory_lock_shared%' AND query LIKE 'SELECT count%'")

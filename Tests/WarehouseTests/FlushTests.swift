@@ -84,8 +84,9 @@ import Warehouse
     let target = fixture.target
     let killing = Thread {
       guard let killer = try? Connection(target, applicationName: "killer") else { return }
+      let end = ContinuousClock.now + .seconds(30)
       var killed = false
-      while !killed {
+      while !killed, ContinuousClock.now < end {
         let rows = try? killer.query(
           "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND application_name LIKE 'tidemark%' AND wait_event_type = 'Lock'")
         killed = rows?.isEmpty == false
@@ -215,7 +216,8 @@ import Warehouse
     let ending = Thread {
       guard let watcher = try? Connection(target, applicationName: "watcher") else { return }
       let waiting = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND application_name LIKE 'tidemark%' AND wait_event_type = 'Lock'"
-      while (try? watcher.query(waiting))?.isEmpty != false {}
+      let end = ContinuousClock.now + .seconds(30)
+      while (try? watcher.query(waiting))?.isEmpty != false, ContinuousClock.now < end {}
       _ = try? straggler.script(arrives ? "COMMIT" : "ROLLBACK")
     }
     ending.start()
