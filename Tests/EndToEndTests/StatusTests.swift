@@ -136,7 +136,7 @@ import Testing
     #expect(alerts.map { $0["message"] as? String } == ["lag grew"] && alerts[0]["since"] is String && (row["alerts"] as? [String])?.isEmpty == true)
     #expect(row["owner"] == nil && row["lag"] as? Int == 0)
     // A name that is not there is no topology with nothing in it.
-    for command in [["status"], ["status", "--format", "json"], ["status", "--watch"], ["quarantine", "list"]] {
+    for command in [["status"], ["status", "--format", "json"], ["status", "--watch"], ["quarantine", "list"], ["nightly", "--roll-up-only"]] {
       let ended = try TidemarkProcess(command + ["--topology-name", "nosuch"], world: world).wait()
       #expect(ended.code == 65 && ended.output.isEmpty, "\(command): \(ended)")
       #expect(ended.messages.contains("there is no topology nosuch in PostgreSQL; there is product-events"), "\(command): \(ended)")
