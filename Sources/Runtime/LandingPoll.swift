@@ -104,7 +104,10 @@ struct LandingPoll {
         do {
           for call in rebalance.calls(for: answer) { try perform(call) }
           lander.post(.started(id, number: number))
-        } catch { lander.post(.startFailed(id, number: number, "\(id) is not read yet: \(error)")) }
+        } catch {
+          if case .assign = answer { rebalance.notTaken(id) }
+          lander.post(.startFailed(id, number: number, "\(id) is not read yet: \(error)"))
+        }
       }
     }
   }
