@@ -128,13 +128,15 @@ extension Snapshot {
          AND NOT EXISTS (SELECT FROM \(raw.name) e WHERE (e.topic, e.partition, e."offset") = (s.topic, s.partition, o))
          AND NOT EXISTS (SELECT FROM tidemark.landing_quarantine q WHERE q.topology = $1 AND (q.topic, q.partition, q."offset") = (s.topic, s.partition, o))
       """, [name])
-    // Of several rows of one offset the one that is as old as the range is the landing's own.
+    // Of several rows of one offset the one that is as old as the range is the landing's own; of a merged range, the first one.
     try connection.execute(
       """
       INSERT INTO pg_temp.tm_foreign
       SELECT topic, partition, "offset", event_time FROM (
         SELECT e.topic, e.partition, e."offset", e.event_time, s.from_offset, s.holes,
-               row_number() OVER (PARTITION BY e.topic, e.partition, e."offset" ORDER BY e.landed_at <> s.landed_at, e.event_time) AS n
+               row_number() OVER (PARTITION BY e.topic, e.partition, e."offset"
+                 ORDER BY NOT e.landed_at BETWEEN COALESCE(s.first_landed_at, s.landed_at) AND s.landed_at,
+                          CASE WHEN s.batches > 1 THEN e.landed_at END, e.event_time) AS n
           FROM \(raw.name) e
           JOIN (SELECT DISTINCT topic, partition FROM pg_temp.tm_suspect) p USING (topic, partition)
           LEFT JOIN tidemark.landing_ledger s ON s.topology = $1 AND (s.topic, s.partition) = (e.topic, e.partition)

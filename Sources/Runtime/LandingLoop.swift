@@ -1,47 +1,32 @@
 import Aggregation
 import Engine
-import Foundation
 import Kafka
 import Warehouse
 
-/// The thread that lands: it decodes what came, gathers it, and writes it in one transaction after the other. It alone
-/// waits for PostgreSQL.
+/// The thread that lands: it decodes what came, gathers it, and does what `LandingInstance` decides. It alone waits for
+/// PostgreSQL.
 struct LandingLoop {
-  let settings: LandingSettings
-  let store: LandingStore
-  let metadata: ClusterMetadata
-  let inbox: Mailbox<LandingMessage>
-  let poller: Mailbox<LandingCommand>
+  private let settings: LandingSettings
+  private let store: LandingStore
+  private let metadata: ClusterMetadata
+  private let inbox: Mailbox<LandingMessage>
+  private let poller: Mailbox<LandingCommand>
   /// End offsets to reach before the run ends by itself; nil: it goes on.
-  var goal: CatchUpGoal?
-  let say: @Sendable (Severity, String) -> Void
-  let publish: @Sendable (LandingStatus) -> Void
+  private let goal: CatchUpGoal?
+  private let say: @Sendable (Severity, String) -> Void
+  private let publish: @Sendable (LandingStatus) -> Void
 
-  private struct Task {
-    var epoch: Epoch
-    var next: Offset
-    /// The partition's end in Kafka as last noted.
-    var end: Offset?
-    /// Stopped (Kafka lacks its next offset) or fenced: what comes of it is ignored.
-    var isStopped = false
-  }
-  private var tasks: [PartitionID: Task] = [:]
-  private var assignments = 0
+  private var landing: LandingInstance
   private let reader: LandingReader
   private var batch = LandingBatch()
-  private var batchSince: Milliseconds = 0
+  /// Records that came before a batch was full whose end is not known yet, and how many of them are in it.
+  private var rest: (set: RecordSet, at: Int)?
   private var status = LandingStatus()
-  /// Partitions to be taken over anew, and when.
-  private var reacquire: [PartitionID: Milliseconds] = [:]
-  private var nextRetention: Milliseconds = 0
-  private var isDraining = false
-  private var isOver = false
+  /// Records decoded at a time.
   private static let decoded = 4096
-  private static let reacquireAfter: Milliseconds = 10_000
-  private static let retentionEvery: Milliseconds = 3_600_000
 
   init(
-    settings: LandingSettings, store: LandingStore, metadata: ClusterMetadata, inbox: Mailbox<LandingMessage>, poller: Mailbox<LandingCommand>,
+    _ settings: LandingSettings, store: LandingStore, metadata: ClusterMetadata, inbox: Mailbox<LandingMessage>, poller: Mailbox<LandingCommand>,
     goal: CatchUpGoal?, say: @escaping @Sendable (Severity, String) -> Void, publish: @escaping @Sendable (LandingStatus) -> Void
   ) {
     self.settings = settings
@@ -52,229 +37,152 @@ struct LandingLoop {
     self.goal = goal
     self.say = say
     self.publish = publish
+    var limits = LandingLimits()
+    limits.interval = settings.interval
+    limits.batchRows = settings.batchRows
+    limits.batchBytes = settings.batchBytes
+    limits.drainTime = settings.drainTime.landing
+    limits.retentionEvery = settings.keepDays == nil ? nil : 3_600_000
+    limits.hasGoal = goal != nil
+    landing = LandingInstance(limits)
     reader = LandingReader(settings.plan, capacity: Self.decoded)
   }
 
-  /// Runs until the mailbox is closed.
+  /// Runs until the mailbox is closed. While a batch waits for PostgreSQL, records wait in the mailbox (the polling thread
+  /// sees that they do), and what the group or an operator wants overtakes them.
   mutating func run() {
-    while let messages = inbox.takeAll(waiting: 0.05) {
-      for message in messages where !isOver { handle(message) }
-      if isOver { continue }
-      if !batch.isEmpty, isDraining || messages.isEmpty || Clock.milliseconds() - batchSince >= settings.interval { land() }
-      tick()
-    }
-  }
-
-  private mutating func handle(_ message: LandingMessage) {
-    switch message {
-    case .drain: isDraining = true
-    case .consumer(.records(let set)): consume(set)
-    case .consumer(.endOfPartition(let at, let end)):
-      let id = PartitionID(at)
-      guard let task = tasks[id], !task.isStopped, task.end != Offset(end) else { break }
-      noteBeginning()
-      tasks[id]?.end = Offset(end)
-      batch.reachEnd(Offset(end), of: id, task.epoch, at: task.next)
-      tasks[id]?.next = batch.nextOffset(id) ?? task.next
-    case .consumer(.assigned(let partitions)): assigned(partitions.map(PartitionID.init))
-    case .consumer(.revoked(let partitions)):
-      land()
-      for id in partitions.map(PartitionID.init) { give(id) }
-      poller.post(.unassign(partitions.map(PartitionID.init)))
-    case .consumer(.lost(let partitions)):
-      // Somebody else lands them from where PostgreSQL stands: what is in hand would be fenced.
-      land()
-      for id in partitions.map(PartitionID.init) { forget(id) }
-    case .consumer(.offsetOutOfRange(let at, let reason)): outOfRange(PartitionID(at), reason)
-    case .consumer(.topicMissing(let topic)): say(.warning, "topic \(topic) does not exist yet: waiting for it")
-    case .consumer(.error(let text)): say(.warning, "Kafka: \(text)")
-    case .consumer(.fatal(let text)): fail(RunError(.refused, "Kafka: \(text)"))
-    }
-  }
-
-  private mutating func fail(_ error: RunError) {
-    isOver = true
-    poller.post(.failed(error))
-  }
-
-  // MARK: Partitions
-
-  private mutating func assigned(_ partitions: [PartitionID]) {
-    assignments += 1
-    for id in partitions { forget(id) }
-    guard !isDraining else { return poller.post(.assign(number: assignments, [:])) }
-    // Without an answer librdkafka waits; PostgreSQL is tried until it is there, or until the run ends.
-    while !isOver {
-      do {
-        poller.post(.assign(number: assignments, try acquire(partitions)))
-        if !partitions.isEmpty { say(.info, "landing \(partitions.sorted().map(\.description).joined(separator: ", "))") }
-        break
-      } catch let error as WarehouseError where error.code == .refused {
-        return fail(RunError(.refused, error.message))
-      } catch {
-        say(.warning, "cannot take partitions over yet: \(error)")
-        Thread.sleep(forTimeInterval: 0.5)
+    while true {
+      let takesRecords = landing.takesRecords || landing.isOver
+      if takesRecords, let (set, at) = rest {
+        rest = nil
+        consume(set, from: at)
+        handle(.tick(isIdle: false))
+        continue
+      }
+      switch inbox.take(waiting: 0.05, where: { takesRecords || !$0.isInOrderOfRecords }) {
+      case .message(let message):
+        take(message)
+        handle(.tick(isIdle: false))
+      case .nothing: handle(.tick(isIdle: true))
+      case .closed: return
       }
     }
   }
 
-  private mutating func acquire(_ partitions: [PartitionID]) throws -> [PartitionID: Offset] {
-    let acquired = try store.acquire(partitions) { id in Offset(try metadata.watermarks(TopicPartition(id)).low) }
-    for (id, row) in acquired {
-      tasks[id] = Task(epoch: row.epoch, next: row.next)
-      reacquire[id] = nil
+  private mutating func take(_ message: LandingMessage) {
+    switch message {
+    case .drain: handle(.drain)
+    case .started(let id, let number): handle(.started(id, number: number))
+    case .startFailed(let id, let number, let reason): handle(.startFailed(id, number: number, reason))
+    case .consumer(.records(let set)): consume(set, from: 0)
+    case .consumer(.endOfPartition(let at, let end)): reachedEnd(PartitionID(at), Offset(end))
+    case .consumer(.assigned(let partitions)): handle(.assigned(partitions.map(PartitionID.init)))
+    case .consumer(.revoked(let partitions)): handle(.revoked(partitions.map(PartitionID.init)))
+    case .consumer(.lost(let partitions)): handle(.lost(partitions.map(PartitionID.init)))
+    case .consumer(.offsetOutOfRange(let at, let reason)):
+      guard landing.reading(PartitionID(at)) != nil else { break }
+      let first = try? metadata.watermarks(at).low
+      handle(.offsetOutOfRange(PartitionID(at), reason, first: first.map(Offset.init)))
+    case .consumer(.topicMissing), .consumer(.error), .consumer(.fatal): preconditionFailure("what concerns no partition stays with the polling thread")
     }
-    show()
-    return acquired.mapValues(\.next)
-  }
-
-  private mutating func forget(_ id: PartitionID) {
-    tasks[id] = nil
-    reacquire[id] = nil
-    show()
-  }
-
-  private mutating func give(_ id: PartitionID) {
-    if let task = tasks[id] { do { try store.release(id, task.epoch) } catch { say(.warning, "\(error)") } }
-    forget(id)
-  }
-
-  private mutating func outOfRange(_ id: PartitionID, _ reason: String) {
-    guard let task = tasks[id], !task.isStopped else { return }
-    land()
-    let low = (try? metadata.watermarks(TopicPartition(id)).low).map { ", the first is \($0)" } ?? ""
-    let text =
-      "\(id): Kafka no longer has offset \(task.next.value) that landing is to go on at (\(reason))\(low): the partition is stopped; "
-      + "`tidemark accept-gap --landing` lets it go on past the gap"
-    tasks[id]?.isStopped = true
-    reacquire[id] = Clock.milliseconds() + Self.reacquireAfter
-    say(.error, text)
-    do { try store.alert(id, kind: "landing_offset_out_of_range", text) } catch { say(.warning, "\(error)") }
-    if settings.untilCaughtUp { fail(RunError(.refused, text)) }
   }
 
   // MARK: Records
 
-  private mutating func consume(_ set: RecordSet) {
+  private mutating func consume(_ set: RecordSet, from start: Int) {
     let id = PartitionID(set.at)
-    noteBeginning()
-    var at = 0
-    while at < set.count, let task = tasks[id], !task.isStopped, !isOver {
+    var at = start
+    while at < set.count, let (epoch, next, _) = landing.reading(id) {
+      noteBeginning()
       let count = min(Self.decoded, set.count - at)
       let records = Records(
         count: count, payloads: set.payloads + at, payloadLengths: set.payloadLengths + at, keys: set.keys + at, keyLengths: set.keyLengths + at,
         offsets: set.offsets + at, timestamps: set.timestamps + at)
-      withExtendedLifetime(set) {
-        let reading = reader.read(records, from: task.next)
-        if reading.to > reading.from {
-          batch.append(reading, of: id, task.epoch, reader, records, table: store.table)
-          tasks[id]?.next = reading.to
-        }
-      }
       at += count
-      if batch.rowCount >= settings.batchRows || batch.bytes >= settings.batchBytes { land() }
-    }
-  }
-
-  private mutating func noteBeginning() {
-    if batch.isEmpty { batchSince = Clock.milliseconds() }
-    if status.firstRecords == 0 { status.firstRecords = Clock.nanoseconds() }
-  }
-
-  // MARK: Landing
-
-  /// Lands what is in hand; tries until its end is known, or the run is over.
-  private mutating func land() {
-    batch.removeIdle()
-    defer { batch = LandingBatch() }
-    guard !batch.isEmpty else { return }
-    var delay: Milliseconds = 100
-    var isUnknown = false
-    while !isOver {
-      switch isUnknown ? store.resolve(batch) : store.land(batch) {
-      case .committed:
-        status.landed += batch.parts.reduce(0) { $0 + $1.landed }
-        status.refused += batch.parts.reduce(0) { $0 + Int64($1.refused.count) }
-        status.holes += batch.parts.reduce(0) { $0 + $1.holeCount }
-        status.transactions += 1
-        status.lastCommit = Clock.nanoseconds()
-        poller.post(.acknowledge(Dictionary(uniqueKeysWithValues: batch.parts.map { ($0.partition, $0.to) })))
-        return show()
-      case .fenced(let fenced):
-        say(.warning, "fenced: \(fenced.map(\.description).joined(separator: ", ")) stand elsewhere or belong to another instance now")
-        // Nothing of the batch was written: the others are read again from where they stand.
-        for part in batch.parts where tasks[part.partition] != nil {
-          tasks[part.partition]?.isStopped = true
-          reacquire[part.partition] = Clock.milliseconds() + (fenced.contains(part.partition) ? Self.reacquireAfter : 0)
-        }
-        return
-      case .failed(let reason):
-        say(.warning, "a batch was not landed, trying again: \(reason)")
-        isUnknown = false
-      case .unknown(let reason):
-        say(.warning, "COMMIT got no answer, looking at the offset rows: \(reason)")
-        isUnknown = true
-      case .fatal(let reason): return fail(RunError(.refused, "landing: \(reason)"))
+      let to = withExtendedLifetime(set) {
+        let reading = reader.read(records, from: next)
+        if reading.to > reading.from { batch.append(reading, of: id, epoch, reader, records, table: store.table) }
+        return reading.to
       }
-      if isDraining, delay > 20_000 { return fail(RunError(.unreachable, "PostgreSQL does not take the last batch; it will be read again")) }
-      Thread.sleep(forTimeInterval: Double(delay) / 1000)
-      delay = min(delay * 2, isDraining ? 30_000 : 5000)
+      if to > next { handle(.read(id, to: to, rows: batch.rowCount, bytes: batch.bytes)) }
+    }
+    if at < set.count, !landing.takesRecords, !landing.isOver { rest = (set, at) }
+  }
+
+  private mutating func reachedEnd(_ id: PartitionID, _ end: Offset) {
+    guard let (epoch, next, known) = landing.reading(id), known != end else { return }
+    noteBeginning()
+    batch.reachEnd(end, of: id, epoch, at: next)
+    handle(.reachedEnd(id, end))
+  }
+
+  private mutating func noteBeginning() { if status.firstRecords == 0 { status.firstRecords = Clock.nanoseconds() } }
+
+  // MARK: Effects
+
+  private mutating func handle(_ event: LandingEvent) {
+    var events = [event]
+    while !events.isEmpty {
+      for effect in landing.handle(events.removeFirst(), now: Clock.milliseconds()) {
+        if let answer = perform(effect) { events.append(answer) }
+      }
+    }
+    if status.partitions != landing.partitionCount {
+      status.partitions = landing.partitionCount
+      publish(status)
     }
   }
 
-  private func show() {
-    var status = status
-    status.partitions = tasks.count
+  /// Does it; what it is answered with.
+  private mutating func perform(_ effect: LandingEffect) -> LandingEvent? {
+    switch effect {
+    case .heard(let ids): poller.post(.consumer(.heard(ids)))
+    case .start(let id, let offset, let number): poller.post(.start(id, offset, number: number))
+    case .pause(let ids): poller.post(.consumer(.pause(ids)))
+    case .release(let id): poller.post(.consumer(.release(id)))
+    case .fail(let reason): poller.post(.consumer(.failed(.refused(reason))))
+    case .drained: poller.post(.consumer(.drained))
+    case .say(let severity, let text): say(severity, text)
+    case .acquire(let ids): return acquire(ids)
+    case .land: return .ended(store.land(batch))
+    case .resolve: return .ended(store.resolve(batch))
+    case .acknowledge: acknowledge()
+    case .discard: batch = LandingBatch()
+    case .giveBack(let epochs): attempt { () throws(WarehouseError) in try store.release(epochs) }
+    case .alert(let id, let kind, let text): attempt { () throws(WarehouseError) in try store.alert(id, kind: kind, text) }
+    case .lookForGoal: return (try? store.progress()).flatMap { goal?.isReached($0) } == true ? .caughtUp : nil
+    case .dropOldTables: dropOldTables()
+    }
+    return nil
+  }
+
+  private func acquire(_ ids: [PartitionID]) -> LandingEvent {
+    do { return .acquired(try store.acquire(ids) { id in Offset(try metadata.watermarks(TopicPartition(id)).low) }) } catch let error as WarehouseError
+      where error.code == .refused
+    { return .acquireRefused(error.message) } catch { return .acquireFailed(ids, "\(error)") }
+  }
+
+  private mutating func acknowledge() {
+    status.landed += batch.parts.reduce(0) { $0 + $1.landed }
+    status.refused += batch.parts.reduce(0) { $0 + Int64($1.refused.count) }
+    status.holes += batch.parts.reduce(0) { $0 + $1.holeCount }
+    status.transactions += 1
+    status.lastCommit = Clock.nanoseconds()
     publish(status)
+    poller.post(.consumer(.acknowledge(Dictionary(uniqueKeysWithValues: batch.parts.map { ($0.partition, $0.to) }))))
   }
 
-  // MARK: Now and then
+  /// Work that only tidies: a failure is said, and the next occasion tries again.
+  private func attempt(_ body: () throws(WarehouseError) -> Void) {
+    do { try body() } catch { say(.warning, "\(error)") }
+  }
 
-  private mutating func tick() {
-    let now = Clock.milliseconds()
-    let due = reacquire.filter { $0.value <= now }.map(\.key).sorted()
-    if !due.isEmpty, !isDraining {
-      do { for (id, offset) in try acquire(due) { poller.post(.seek(id, offset)) } } catch { say(.warning, "\(error)") }
-    }
-    if let days = settings.keepDays, now >= nextRetention {
-      nextRetention = now + Self.retentionEvery
-      do throws(WarehouseError) {
-        let (dropped, kept) = try store.dropTables(olderThan: days)
-        if !dropped.isEmpty { say(.info, "dropped what is older than \(days) days: \(dropped.joined(separator: ", "))") }
-        if let kept { say(.warning, "\(kept); trying again in an hour") }
-      } catch { say(.warning, "\(error)") }
-    }
-    if goal != nil, batch.isEmpty, let offsets = try? store.progress(), goal?.isReached(offsets) == true {
-      goal = nil
-      isDraining = true
-    }
-    if isDraining, batch.isEmpty, !isOver {
-      for id in tasks.keys.sorted() { give(id) }
-      isOver = true
-      poller.post(.drained)
+  private func dropOldTables() {
+    guard let days = settings.keepDays else { return }
+    attempt { () throws(WarehouseError) in
+      let (dropped, kept) = try store.dropTables(olderThan: days)
+      if !dropped.isEmpty { say(.info, "dropped what is older than \(days) days: \(dropped.joined(separator: ", "))") }
+      if let kept { say(.warning, "\(kept); trying again in an hour") }
     }
   }
-}
-
-/// The ends of all partitions now; topics that do not exist yet are waited for. nil: told to end meanwhile.
-func endOffsets(_ topics: [String], _ kafka: KafkaSettings, shouldEnd: () -> Bool, _ say: (Severity, String) -> Void) throws -> CatchUpGoal? {
-  let metadata = try ClusterMetadata(kafka)
-  var ends: [PartitionID: Offset] = [:]
-  for topic in topics {
-    var count: Int?
-    var said = false
-    while count == nil {
-      if shouldEnd() { return nil }
-      count = try metadata.partitionCount(topic)
-      if count == nil {
-        if !said { say(.warning, "topic \(topic) does not exist yet: waiting for it") }
-        said = true
-        Thread.sleep(forTimeInterval: 0.5)
-      }
-    }
-    for partition in 0..<Int32(count ?? 0) {
-      ends[PartitionID(topic: topic, partition: partition)] = Offset(try metadata.watermarks(TopicPartition(topic: topic, partition: partition)).high)
-    }
-  }
-  return CatchUpGoal(ends: ends)
 }

@@ -50,7 +50,7 @@ public final class LandingRunner: Sendable {
     let toLander = Mailbox<LandingMessage>(), toPoller = Mailbox<LandingCommand>()
     let lander = Unshared(
       LandingLoop(
-        settings: settings, store: store, metadata: consumer.metadata, inbox: toLander, poller: toPoller, goal: goal, say: say,
+        settings, store: store, metadata: consumer.metadata, inbox: toLander, poller: toPoller, goal: goal, say: say,
         publish: { status in self.shared.withLock { $0 = status } }))
     let thread = Worker(name: "lander") { lander.value.run() }
     var poll = LandingPoll(consumer: consumer, lander: toLander, commands: toPoller, mostWaiting: Self.mostWaiting, drainTime: settings.drainTime, say: say)
@@ -77,113 +77,6 @@ public final class LandingRunner: Sendable {
       }
       if shouldDrain.load(ordering: .relaxed) { return false }
       Thread.sleep(forTimeInterval: 0.2)
-    }
-  }
-}
-
-/// What the lander's thread is told.
-enum LandingMessage {
-  case consumer(ConsumerEvent)
-  /// Land what there is, give everything back.
-  case drain
-}
-
-/// What the polling thread is to tell librdkafka.
-enum LandingCommand {
-  /// The answer to an assignment: all of it, but what is left out. An assignment that was lost meanwhile has another number.
-  case assign(number: Int, [PartitionID: Offset])
-  case seek(PartitionID, Offset)
-  case unassign([PartitionID])
-  case acknowledge([PartitionID: Offset])
-  case drained
-  case failed(RunError)
-}
-
-/// The thread that polls librdkafka for landing.
-struct LandingPoll {
-  let consumer: Consumer
-  let lander: Mailbox<LandingMessage>
-  let commands: Mailbox<LandingCommand>
-  let mostWaiting: Int
-  let say: @Sendable (Severity, String) -> Void
-  private var isOver = false
-  private var failure: RunError?
-  /// Assignments so far: both sides count them, so that an answer to a lost one is known.
-  private var assignments = 0
-  private var isAnswerDue = false
-  private var isRevocationDue = false
-  private let drainTime: DrainTime
-  /// When a drain was told to begin; nil: it was not, or all had been caught up before.
-  private(set) var drainBegan: Milliseconds?
-
-  init(
-    consumer: Consumer, lander: Mailbox<LandingMessage>, commands: Mailbox<LandingCommand>, mostWaiting: Int, drainTime: DrainTime,
-    say: @escaping @Sendable (Severity, String) -> Void
-  ) {
-    self.consumer = consumer
-    self.lander = lander
-    self.commands = commands
-    self.mostWaiting = mostWaiting
-    self.drainTime = drainTime
-    self.say = say
-  }
-
-  mutating func run(shouldDrain: () -> Bool) -> RunError? {
-    while !isOver {
-      if drainBegan == nil, shouldDrain() {
-        drainBegan = Clock.milliseconds()
-        lander.post(.drain)
-      }
-      if isDrainLate {
-        say(.warning, "the drain took too long: what is not landed will be read again")
-        break
-      }
-      let events = consumer.poll(timeout: 20)
-      for event in events {
-        switch event {
-        case .assigned: (assignments, isAnswerDue) = (assignments + 1, true)
-        case .revoked: isRevocationDue = true
-        case .lost: (isAnswerDue, isRevocationDue) = (false, false)
-        default: break
-        }
-        lander.post(.consumer(event))
-      }
-      carryOut()
-      // PostgreSQL is slower than Kafka: librdkafka holds what it has fetched, and is polled once a minute.
-      let patience = Clock.milliseconds() + 60_000
-      while lander.depth > mostWaiting, !isOver, !isDrainLate, Clock.milliseconds() < patience {
-        lander.awaitRoom(depth: mostWaiting, waiting: 0.05)
-        carryOut()
-      }
-    }
-    return failure
-  }
-
-  private var isDrainLate: Bool { drainTime.isOverForWorkers(drainBegan, now: Clock.milliseconds()) }
-
-  private mutating func carryOut() {
-    for command in commands.takeAll(waiting: 0) ?? [] {
-      do {
-        switch command {
-        case .assign(let number, let offsets):
-          guard number == assignments, isAnswerDue else { break }
-          isAnswerDue = false
-          try consumer.assign(offsets.map { (TopicPartition($0.key), offset: $0.value.value) })
-        case .seek(let id, let offset): try consumer.seek(TopicPartition(id), to: offset.value)
-        case .unassign(let ids):
-          guard isRevocationDue else { break }
-          isRevocationDue = false
-          consumer.unassign(ids.map(TopicPartition.init))
-        case .acknowledge(let offsets): consumer.acknowledge(offsets.map { (TopicPartition($0.key), offset: $0.value.value) })
-        case .drained: isOver = true
-        case .failed(let error):
-          failure = error
-          isOver = true
-        }
-      } catch {
-        // The group changed its mind between the question and the answer: the next callback says how.
-        say(.warning, "\(error)")
-      }
     }
   }
 }

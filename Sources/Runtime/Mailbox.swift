@@ -40,6 +40,29 @@ final class Mailbox<Message>: @unchecked Sendable {
     }
   }
 
+  /// What a wait for one message came to.
+  enum Taken {
+    case message(Message)
+    case nothing
+    case closed
+  }
+
+  /// The first message that is wanted; waits for it up to `seconds`. The others stay where they are, in order. Closed: none of
+  /// what is left is wanted. - Complexity: O(messages).
+  func take(waiting seconds: Double, where isWanted: (Message) -> Bool) -> Taken {
+    condition.withLock {
+      let deadline = Condition.deadline(seconds)
+      while true {
+        if let at = messages.firstIndex(where: isWanted) {
+          condition.broadcast()
+          return .message(messages.remove(at: at))
+        }
+        if isClosed { return .closed }
+        if !condition.wait(until: deadline) { return messages.firstIndex(where: isWanted).map { .message(messages.remove(at: $0)) } ?? .nothing }
+      }
+    }
+  }
+
   /// Waits until at most `depth` messages wait, up to `seconds`.
   func awaitRoom(depth: Int, waiting seconds: Double) {
     condition.withLock {

@@ -124,16 +124,23 @@ struct PollLoop {
   }
 
   private mutating func perform(_ call: ConsumerCall) throws {
+    guard case .end(let reason) = call else { return try consumer.perform(call) }
+    isOver = true
+    failure = reason.map(RunError.init)
+  }
+}
+
+extension Consumer {
+  /// Does what a call says; `end` is the caller's.
+  func perform(_ call: ConsumerCall) throws {
     switch call {
-    case .assign(let partitions): try consumer.assign(partitions.map { (TopicPartition($0.key), offset: $0.value) })
-    case .unassign(let partitions): consumer.unassign(partitions.map(TopicPartition.init))
-    case .pause(let partitions): consumer.pause(partitions.map(TopicPartition.init))
-    case .resume(let partitions): consumer.resume(partitions.map(TopicPartition.init))
-    case .seek(let id, let offset): try consumer.seek(TopicPartition(id), to: offset)
-    case .acknowledge(let offsets): consumer.acknowledge(offsets.map { (TopicPartition($0.key), offset: $0.value.value) })
-    case .end(let reason):
-      isOver = true
-      failure = reason.map(RunError.init)
+    case .assign(let partitions): try assign(partitions.map { (TopicPartition($0.key), offset: $0.value) })
+    case .unassign(let partitions): unassign(partitions.map(TopicPartition.init))
+    case .pause(let partitions): pause(partitions.map(TopicPartition.init))
+    case .resume(let partitions): resume(partitions.map(TopicPartition.init))
+    case .seek(let id, let offset): try seek(TopicPartition(id), to: offset)
+    case .acknowledge(let offsets): acknowledge(offsets.map { (TopicPartition($0.key), offset: $0.value.value) })
+    case .end: break
     }
   }
 }

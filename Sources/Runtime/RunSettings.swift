@@ -63,6 +63,8 @@ public struct DrainTime: Sendable {
 
   /// For each worker's last flush.
   public var flush: Milliseconds { total * 6 / 10 }
+  /// For the landing's last batch, which PostgreSQL refuses or fails: it costs nothing to read it again.
+  public var landing: Milliseconds { total * 3 / 10 }
   /// Until workers that do not answer (a disk that hangs) are left behind.
   public var workers: Milliseconds { total * 7 / 10 }
   /// Until PostgreSQL has heard what only tidies (owners, chunks).

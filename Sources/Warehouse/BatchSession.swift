@@ -49,7 +49,8 @@ public final class BatchSession {
   public func run<R>(_ body: (Connection) throws(PostgresError) -> R) throws(WarehouseError) -> R {
     do throws(PostgresError) { return try body(try connection()) } catch {
       abandon(after: error)
-      if ["42P01", "3F000"].contains(error.sqlState) {
+      // Or columns and functions of this version.
+      if ["42P01", "3F000", "42703", "42883"].contains(error.sqlState) {
         throw WarehouseError(.refused, "PostgreSQL lacks tables of Tidemark (\(error.message)): run `tidemark migrate --topology FILE` first")
       }
       throw WarehouseError(error, "PostgreSQL")

@@ -73,13 +73,6 @@ public struct Books {
       replayedAt: rows.timestamp(row, 11).map(EventTime.init(microseconds:)))
   }
 
-  /// Whether `migrate` has registered a topology of that name.
-  public func knows(_ topology: String) throws(WarehouseError) -> Bool {
-    try reading { () throws(PostgresError) in
-      try connection.execute("SELECT FROM tidemark.topology WHERE name = $1", [.text(topology)]).count > 0
-    }
-  }
-
   /// How many refused events match, by reason.
   public func quarantineCounts(_ filter: QuarantineFilter) throws(WarehouseError) -> [(reason: String, count: Int64)] {
     try reading { () throws(PostgresError) in

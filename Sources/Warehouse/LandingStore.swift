@@ -45,9 +45,6 @@ public struct LandingBatch {
     parts[at].to = end
   }
 
-  /// Parts that moved nowhere and learned nothing are not worth a transaction.
-  public mutating func removeIdle() { parts.removeAll { $0.from == $0.to && $0.endOffset == nil } }
-
   private mutating func index(of id: PartitionID, _ epoch: Epoch, _ next: Offset) -> Int {
     if let at = parts.firstIndex(where: { $0.partition == id }) { return at }
     parts.append(LandingPart(id, epoch: epoch, at: next))
@@ -85,13 +82,13 @@ public final class LandingStore {
   /// - Parameter firstOffset: where a partition that has no row yet begins.
   /// - Returns: epoch and next offset of each.
   public func acquire(_ partitions: [PartitionID], firstOffset: (PartitionID) throws -> Offset) throws
-    -> [PartitionID: (epoch: Epoch, next: Offset)]
+    -> [PartitionID: OffsetRow]
   {
     let known = try session.run { connection throws(PostgresError) in Set(try standing(partitions, connection).keys) }
     var first: [PartitionID: Offset] = [:]
     for id in partitions where !known.contains(id) { first[id] = try firstOffset(id) }
     return try session.run { connection throws(PostgresError) in
-      var acquired: [PartitionID: (epoch: Epoch, next: Offset)] = [:]
+      var acquired: [PartitionID: OffsetRow] = [:]
       for id in partitions.sorted() {
         let rows = try connection.execute(
           """
@@ -100,17 +97,21 @@ public final class LandingStore {
           RETURNING next_offset, epoch
           """,
           [.text(topology), .text(id.topic), .integer(Int64(id.partition)), .integer((first[id] ?? Offset(0)).value), .text(instance)])
-        acquired[id] = (Epoch(rows.integer(0, 1)!), Offset(rows.integer(0, 0)!))
+        acquired[id] = OffsetRow(next: Offset(rows.integer(0, 0)!), epoch: Epoch(rows.integer(0, 1)!))
       }
       return acquired
     }
   }
 
-  public func release(_ id: PartitionID, _ epoch: Epoch) throws(WarehouseError) {
+  /// Notes that these have no owner any more, where they are still under those epochs.
+  public func release(_ partitions: [PartitionID: Epoch]) throws(WarehouseError) {
+    let ids = partitions.keys.sorted()
     try session.run { connection throws(PostgresError) in
       try connection.execute(
-        "UPDATE tidemark.landing SET owner = NULL WHERE topology = $1 AND topic = $2 AND partition = $3::bigint AND epoch = $4",
-        [.text(topology), .text(id.topic), .integer(Int64(id.partition)), .integer(epoch.value)])
+        """
+        UPDATE tidemark.landing AS p SET owner = NULL FROM unnest($2::text[], $3::bigint[], $4::bigint[]) AS i(topic, partition, epoch)
+         WHERE p.topology = $1 AND p.topic = i.topic AND p.partition = i.partition AND p.epoch = i.epoch
+        """, keys(ids) + [.integers(ids.map { partitions[$0]!.value })])
     }
   }
 

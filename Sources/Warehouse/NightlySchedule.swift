@@ -1,7 +1,7 @@
 import Postgres
 
 /// The nightly work as jobs of the extension pg_cron: PostgreSQL itself refreshes the views, daily ones at 02:00, hourly
-/// ones at the full hour, and rolls the ledger up at 04:00, when it has been compared. Comparing is Tidemark's own work: that stays with cron or systemd.
+/// ones at the full hour, and rolls the ledgers up at 04:00, when they have been compared. Comparing is Tidemark's own work: that stays with cron or systemd.
 public enum NightlySchedule {
   private static let prefix = "tidemark nightly."
 
@@ -30,7 +30,7 @@ public enum NightlySchedule {
       }
       try connection.execute(
         "SELECT cron.schedule($1, $2, $3)", [.text("tidemark roll-up"), .text("0 4 * * *"), .text("CALL tidemark.roll_up_ledgers()")])
-      lines.append("  0 4 * * *  roll the ledger up")
+      lines.append("  0 4 * * *  roll the ledgers up")
       return lines + ["what compares runs outside of PostgreSQL; in cron: 30 2 * * *  tidemark reconcile --accept explained"]
     } catch {
       throw WarehouseError(error, "pg_cron")

@@ -8,7 +8,7 @@ import Postgres
 ///     older                    day, UTC
 ///
 /// Rows become one only where nothing that anybody reads of them changes by it: they join (offsets and watermarks), are of
-/// one epoch and instance, and are of one kind to the reconciler (see `kinds`). Such a row has the sums of all buckets, the
+/// one epoch and instance, and are of one kind to the reconciler (see `ledgerMerge`). Such a row has the sums of all buckets, the
 /// least and greatest event time, the first `from_offset` with its watermark, the last `to_offset` with its; `flushes` says
 /// of how many flushes it is, `first_flushed_at` and `flushed_at` when they were. What an operator entered stays as it is,
 /// and so does what a takeover might have to begin at: the rows behind which the deduplication horizon has not passed.
@@ -39,40 +39,33 @@ extension Schema {
     // (BRIN) would find everything everywhere.
     "CREATE INDEX IF NOT EXISTS ledger_by_flush ON tidemark.ledger (flushed_at)",
     "DROP INDEX IF EXISTS tidemark.ledger_flushed",
+    landingRollUpColumns,
     rollUpFunction,
+    landingRollUpFunction,
     rollUpProcedure,
-    "REVOKE ALL ON FUNCTION \(rollUpSignature) FROM PUBLIC",
-    "GRANT EXECUTE ON FUNCTION \(rollUpSignature) TO tidemark_batch",
-  ]
+  ] + [rollUpSignature, landingRollUpSignature].flatMap {
+    ["REVOKE ALL ON FUNCTION \($0) FROM PUBLIC", "GRANT EXECUTE ON FUNCTION \($0) TO tidemark_batch"]
+  }
 
   static let rollUpSignature = "tidemark.roll_up_ledger(text, text, integer, bigint, integer)"
 
-  /// What two rows must have in common to become one, besides joining: when, whose, and what the reconciler does with a row.
-  /// It takes rows with gaps for ranges in which events may be missing, whole gaps for ranges without any, leaves rows with
-  /// refusals that were only counted out of its recount, and those that the landing was moved past, or did not begin with.
-  private static let kinds = [
-    "epoch", "instance",
-    "date_trunc(CASE WHEN flushed_at < v_hours_from THEN 'day' ELSE 'hour' END, flushed_at, 'UTC')",
-    "CASE WHEN gap = 0 THEN 0 WHEN gap < to_offset - from_offset THEN 1 ELSE 2 END",
-    "CASE WHEN instance LIKE 'operator %' THEN from_offset END",
-    "quarantine_omitted > 0",
-    "int8range(from_offset, to_offset) && v_moved",
-    "from_offset >= v_landed_from",
-  ]
-
-  private static let sums = [
-    "applied", "filtered", "duplicate", "late", "quarantined", "gap", "tombstones", "misrouted", "quarantine_omitted", "flushes",
-  ]
-
-  /// What a merge must leave as it is. One row, whatever the range holds.
-  private static let proof = """
-    SELECT min(from_offset), max(to_offset), sum(to_offset - from_offset), \(sums.map { "sum(\($0))" }.joined(separator: ", ")),
-           min(earliest), max(latest), min(COALESCE(first_flushed_at, flushed_at)), max(flushed_at), min(epoch), max(epoch), min(instance), max(instance),
-           (array_agg(watermark_before ORDER BY from_offset))[1], (array_agg(watermark_after ORDER BY from_offset DESC))[1]
-      FROM tidemark.ledger WHERE \(key) AND from_offset >= v_run.first AND from_offset < v_run.last
-    """
-
-  private static let key = "topology = p_topology AND topic = p_topic AND partition = p_partition"
+  /// What the reconciler does with a row: it takes rows with gaps for ranges in which events may be missing, whole gaps for
+  /// ranges without any, leaves rows with refusals that were only counted out of its recount, and those that the landing was
+  /// moved past, or did not begin with.
+  private static let ledgerMerge = LedgerMerge(
+    table: "tidemark.ledger", at: "flushed_at", firstAt: "first_flushed_at", joints: [("watermark_after", "watermark_before")],
+    kinds: [
+      "CASE WHEN gap = 0 THEN 0 WHEN gap < to_offset - from_offset THEN 1 ELSE 2 END",
+      "quarantine_omitted > 0",
+      "int8range(from_offset, to_offset) && v_moved",
+      "from_offset >= v_landed_from",
+    ],
+    sums: ["applied", "filtered", "duplicate", "late", "quarantined", "gap", "tombstones", "misrouted", "quarantine_omitted", "flushes"],
+    others: [
+      ("watermark_before", "(array_agg(watermark_before ORDER BY from_offset))[1]"),
+      ("watermark_after", "(array_agg(watermark_after ORDER BY from_offset DESC))[1]"),
+    ],
+    condition: "to_offset <= v_behind")
 
   /// One bounded part of one partition. `next_position`: where the next part begins; NULL: that was the last. `held`: why
   /// nothing was done.
@@ -83,16 +76,12 @@ extension Schema {
       OUT rows_before bigint, OUT rows_after bigint, OUT next_position bigint, OUT held text)
     LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
     DECLARE
-      v_flushes_from CONSTANT timestamptz := date_trunc('day', now(), 'UTC') - interval '48 hours';
-      v_hours_from CONSTANT timestamptz := date_trunc('day', now(), 'UTC') - interval '840 hours';
       v_watermark timestamptz; v_within interval; v_behind bigint; v_landed_from bigint; v_moved int8multirange;
-      v_seen bigint; v_run record; v_before record; v_after record;
+      \(LedgerMerge.variables)
     BEGIN
-      rows_before := 0; rows_after := 0;
-      IF p_most < 2 THEN RAISE EXCEPTION 'a part of % rows is too small: 2 at least', p_most USING ERRCODE = '22023'; END IF;
-      \(turn("format('roll up %s %s %s', p_topology, p_topic, p_partition)"));
+      \(LedgerMerge.beginning("roll up"))
       SELECT p.watermark, t.deduplicate_within INTO v_watermark, v_within
-        FROM tidemark.partition p JOIN tidemark.topology t ON t.name = p.topology WHERE \(key.replacing("topology =", with: "p.topology ="));
+        FROM tidemark.partition p JOIN tidemark.topology t ON t.name = p.topology WHERE \(LedgerMerge.key.replacing("topology =", with: "p.topology ="));
       IF v_within IS NULL THEN
         held := 'its deduplication horizon is not known: run `tidemark migrate --topology FILE`';
         RETURN;
@@ -110,46 +99,12 @@ extension Schema {
         v_behind := 9223372036854775807;
       ELSE
         SELECT to_offset INTO v_behind FROM tidemark.ledger
-         WHERE \(key) AND watermark_after < date_trunc('second', v_watermark) - v_within ORDER BY from_offset DESC LIMIT 1;
+         WHERE \(LedgerMerge.key) AND watermark_after < date_trunc('second', v_watermark) - v_within ORDER BY from_offset DESC LIMIT 1;
       END IF;
       SELECT COALESCE(min(from_offset), 9223372036854775807),
              COALESCE(range_agg(int8range(from_offset, to_offset)) FILTER (WHERE instance LIKE 'operator %'), '{}')
-        INTO v_landed_from, v_moved FROM tidemark.landing_ledger WHERE \(key);
-      FOR v_run IN
-        WITH part AS (
-          SELECT from_offset, to_offset, watermark_before, watermark_after, \(kinds.enumerated().map { "\($1) AS kind_\($0)" }.joined(separator: ", "))
-            FROM tidemark.ledger
-           WHERE \(key) AND from_offset >= p_position AND flushed_at < v_flushes_from AND to_offset <= v_behind
-           ORDER BY from_offset LIMIT p_most),
-        marked AS (
-          SELECT from_offset, to_offset,
-                 (\((["to_offset", "watermark_after"] + kinds.indices.map { "kind_\($0)" }).map { "lag(\($0)) OVER w" }.joined(separator: ", ")))
-                   IS DISTINCT FROM (from_offset, watermark_before, \(kinds.indices.map { "kind_\($0)" }.joined(separator: ", "))) AS is_first
-            FROM part WINDOW w AS (ORDER BY from_offset)),
-        numbered AS (SELECT *, count(*) FILTER (WHERE is_first) OVER (ORDER BY from_offset) AS run FROM marked)
-        SELECT min(from_offset) AS first, max(to_offset) AS last, count(*) AS rows, sum(count(*)) OVER () AS seen FROM numbered GROUP BY run ORDER BY 1
-      LOOP
-        v_seen := v_run.seen;
-        next_position := v_run.first;
-        CONTINUE WHEN v_run.rows = 1;
-        \(proof.replacing("FROM tidemark.ledger", with: "INTO v_before FROM tidemark.ledger"));
-        WITH gone AS (DELETE FROM tidemark.ledger WHERE \(key) AND from_offset >= v_run.first AND from_offset < v_run.last RETURNING *)
-        INSERT INTO tidemark.ledger (topology, topic, partition, from_offset, to_offset, watermark_before, watermark_after, earliest, latest, epoch, instance,
-          first_flushed_at, flushed_at, \(sums.joined(separator: ", ")))
-        SELECT p_topology, p_topic, p_partition, min(from_offset), max(to_offset), (array_agg(watermark_before ORDER BY from_offset))[1],
-               (array_agg(watermark_after ORDER BY from_offset DESC))[1], min(earliest), max(latest), min(epoch), min(instance),
-               min(COALESCE(first_flushed_at, flushed_at)), max(flushed_at), \(sums.map { "sum(\($0))" }.joined(separator: ", "))
-          FROM gone;
-        \(proof.replacing("FROM tidemark.ledger", with: "INTO v_after FROM tidemark.ledger"));
-        IF v_before IS DISTINCT FROM v_after THEN
-          RAISE EXCEPTION 'the ledger of %/% from % to % would not be the same: % became %', p_topic, p_partition, v_run.first, v_run.last, v_before, v_after
-            USING ERRCODE = 'XX000';
-        END IF;
-        rows_before := rows_before + v_run.rows;
-        rows_after := rows_after + 1;
-      END LOOP;
-      -- The last run may go on in the next part, which begins with it.
-      IF v_seen IS NULL OR v_seen < p_most THEN next_position := NULL; END IF;
+        INTO v_landed_from, v_moved FROM tidemark.landing_ledger WHERE \(LedgerMerge.key);
+      \(ledgerMerge.loop)
     END $$
     """
 
@@ -163,6 +118,14 @@ extension Schema {
         WHILE v_position IS NOT NULL LOOP
           SELECT r.next_position INTO v_position
             FROM tidemark.roll_up_ledger(v_key.topology, v_key.topic, v_key.partition, v_position, \(LedgerRollUp.most)) r;
+          COMMIT;
+        END LOOP;
+      END LOOP;
+      FOR v_key IN SELECT topology, topic, partition FROM tidemark.landing ORDER BY 1, 2, 3 LOOP
+        v_position := 0;
+        WHILE v_position IS NOT NULL LOOP
+          SELECT r.next_position INTO v_position
+            FROM tidemark.roll_up_landing_ledger(v_key.topology, v_key.topic, v_key.partition, v_position, \(LedgerRollUp.most)) r;
           COMMIT;
         END LOOP;
       END LOOP;

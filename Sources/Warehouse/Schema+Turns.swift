@@ -4,11 +4,12 @@ import Postgres
 /// written and not yet committed; others that want it wait for that transaction, up to their `lock_timeout`. It ends with the
 /// transaction, and so with a session that dies.
 ///
-///     turn                                   taken by
-///     migrate                                a migration
-///     refresh VIEW                           tidemark.refresh_view
-///     reconcile TOPOLOGY                     a reconciliation
-///     roll up TOPOLOGY TOPIC PARTITION       tidemark.roll_up_ledger
+///     turn                                       taken by
+///     migrate                                    a migration
+///     refresh VIEW                               tidemark.refresh_view
+///     reconcile TOPOLOGY                         a reconciliation
+///     roll up TOPOLOGY TOPIC PARTITION           tidemark.roll_up_ledger
+///     roll up landing TOPOLOGY TOPIC PARTITION   tidemark.roll_up_landing_ledger
 ///
 /// Not advisory locks: any login of the database could hold those, and keep all of this from running. Work of several
 /// transactions takes its turn anew in each: who came in between is waited for, and ended by then.

@@ -78,6 +78,7 @@ struct Quarantine: ParsableCommand {
         let rows: [Books.QuarantineRow]
         let counts: [(reason: String, count: Int64)]
         do throws(WarehouseError) {
+          if let topology = wanted.topology { try books.require(topology) }
           rows = try books.quarantine(wanted)
           counts = try books.quarantineCounts(wanted)
         } catch { throw Failure(error) }

@@ -16,7 +16,8 @@ struct Land: ParsableCommand {
       first event came; --keep-days drops old ones whole.
 
       Several instances share partitions. SIGTERM lands what came and gives partitions back, exit code 0, within --drain-time
-      whatever does not answer.
+      whatever does not answer. A batch that PostgreSQL does not take is given up after a third of that: nothing of it is lost,
+      whoever has its partitions next reads it again from Kafka.
 
       EXAMPLES
         tidemark land --topology topologies/product-events.yaml --kafka broker:9092

@@ -46,12 +46,11 @@ extension Quarantine {
         var wanted = Books.QuarantineFilter()
         (wanted.topology, wanted.topic, wanted.partition, wanted.offset) = (topologyName, topic, partition, offset)
         (wanted.reason, wanted.limit) = (reason.reason, Self.batch)
-        let isKnown: Bool
         let found: (whole: Int64, cut: Int64)
-        do throws(WarehouseError) { (isKnown, found) = (try books.knows(topologyName), try books.replayable(wanted, again: again)) } catch {
-          throw Failure(error)
-        }
-        guard isKnown else { throw Failure(.data, "there is no topology \(topologyName) in PostgreSQL: see `tidemark status`") }
+        do throws(WarehouseError) {
+          try books.require(topologyName)
+          found = try books.replayable(wanted, again: again)
+        } catch { throw Failure(error) }
         if dryRun {
           Console.write("\(Console.grouped(found.whole)) refused events would be sent")
           if found.cut > 0 { Console.note("\(Console.grouped(found.cut)) are not held whole and would not be") }

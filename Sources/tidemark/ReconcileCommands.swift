@@ -89,7 +89,7 @@ struct Reconcile: ParsableCommand {
 
 struct Nightly: ParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "Refresh the nightly views, reconcile, roll the ledger up.",
+    abstract: "Refresh the nightly views, reconcile, roll the ledgers up.",
     discussion: """
       Refreshes every materialized view of the schema nightly, without blocking its readers; each refresh is recorded in
       tidemark.refresh (started, finished, rows, why it failed). A view that cannot be refreshed keeps its old rows, raises an
@@ -99,10 +99,10 @@ struct Nightly: ParsableCommand {
       Put it into cron, `0 2 * * *  tidemark nightly`, or a systemd timer; `tidemark migrate --schedule pg_cron` has PostgreSQL
       itself do the refreshes.
 
-      At last the ledger is rolled up: rows of flushes of more than two days ago become one an hour, of more than five weeks
-      one a day, for each partition, epoch and instance. Sums, offsets and watermarks stay what they were, which is proved
-      before a row goes; where the last reconciliation found a partition's ledger wrong, its rows stay as they are. Without a
-      batch side, --roll-up-only does just that.
+      At last the ledgers of stream and landing are rolled up: rows of flushes and batches of more than two days ago become one
+      an hour, of more than five weeks one a day, for each partition, epoch and instance. Sums, offsets and watermarks stay what
+      they were, which is proved before a row goes; where the last reconciliation found a partition's ledger wrong, its rows stay
+      as they are. Without a batch side, --roll-up-only does just that.
 
       EXAMPLES
         tidemark nightly
@@ -112,8 +112,8 @@ struct Nightly: ParsableCommand {
   @Option(help: ArgumentHelp("Reconcile this day only (default: all that is complete).", valueName: "day")) var date: String?
   @Option(help: ArgumentHelp("Longest wait for a view's lock.", valueName: "time")) var lockTimeout = Duration(milliseconds: 300_000)
   @Flag(help: "Only refresh.") var refreshOnly = false
-  @Flag(help: "Only roll the ledger up.") var rollUpOnly = false
-  @Flag(help: "Leave the ledger as it is.") var noRollUp = false
+  @Flag(help: "Only roll the ledgers up.") var rollUpOnly = false
+  @Flag(help: "Leave the ledgers as they are.") var noRollUp = false
   @Option(help: ArgumentHelp("Refresh this view only; may be repeated.", valueName: "name")) var view: [String] = []
   @OptionGroup var options: ReconcileOptions
 
@@ -162,7 +162,7 @@ struct Nightly: ParsableCommand {
     }
   }
 
-  /// Rolls the ledger up, and says what became of it; a line every few seconds while that goes on.
+  /// Rolls the ledgers up, and says what became of it; a line every few seconds while that goes on.
   private func rollUp(_ session: BatchSession) throws {
     var said = DispatchTime.now()
     do throws(WarehouseError) {
@@ -170,14 +170,18 @@ struct Nightly: ParsableCommand {
         guard said + .seconds(5) < .now() else { return }
         said = .now()
         let merged = "\(Console.grouped(outcome.before)) rows so far became \(Console.grouped(outcome.after))"
-        Console.note("tidemark: the ledger of \(outcome.topology) \(outcome.partition): \(merged)")
+        Console.note("tidemark: \(outcome.side.ledger) of \(outcome.topology) \(outcome.partition): \(merged)")
       }
-      for (topology, outcomes) in Dictionary(grouping: outcomes, by: \.topology).sorted(by: { $0.key < $1.key }) {
-        let (before, after) = outcomes.reduce((0, 0)) { ($0.0 + $1.before, $0.1 + $1.after) }
-        if before > 0 { Console.note("tidemark: the ledger of \(topology): \(Console.grouped(before)) rows became \(Console.grouped(after))") }
-        for outcome in outcomes { if let held = outcome.held { Console.note("tidemark: the ledger of \(topology) \(outcome.partition) is not rolled up: \(held)") } }
+      for topology in Set(outcomes.map(\.topology)).sorted() {
+        for side in LedgerRollUp.Side.allCases { say(outcomes.filter { $0.side == side && $0.topology == topology }, "\(side.ledger) of \(topology)") }
       }
     } catch { throw Failure(error) }
+  }
+
+  private func say(_ outcomes: [LedgerRollUp.Outcome], _ ledger: String) {
+    let (before, after) = outcomes.reduce((0, 0)) { ($0.0 + $1.before, $0.1 + $1.after) }
+    if before > 0 { Console.note("tidemark: \(ledger): \(Console.grouped(before)) rows became \(Console.grouped(after))") }
+    for outcome in outcomes { if let held = outcome.held { Console.note("tidemark: \(ledger) \(outcome.partition) is not rolled up: \(held)") } }
   }
 }
 

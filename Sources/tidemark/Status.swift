@@ -64,7 +64,10 @@ struct Status: ParsableCommand {
       let ends = settings.map(KafkaEnds.init)
       let books = Books(try connect(postgres.target))
       let snapshot: BooksSnapshot
-      do throws(WarehouseError) { snapshot = try BooksSnapshot.read(books, topologies: topologyName.map { [$0] }) } catch { throw Failure(error) }
+      do throws(WarehouseError) {
+        if let topologyName { try books.require(topologyName) }
+        snapshot = try BooksSnapshot.read(books, topologies: topologyName.map { [$0] })
+      } catch { throw Failure(error) }
       let known: [PartitionID: Int64]
       do throws(KafkaError) { known = try ends?.read(snapshot.partitions.map(\.partition), timeout: 5000) ?? [:] } catch {
         throw Failure(.unavailable, "\(error)")

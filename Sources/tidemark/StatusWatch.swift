@@ -36,6 +36,7 @@ final class StatusSource {
     do throws(WarehouseError) {
       let open = if let books, books.isUsable { books } else { try Books.watching(target, name: "tidemark status") }
       books = open
+      if let topology { try open.require(topology) }
       snapshot = try BooksSnapshot.read(open, topologies: topology.map { [$0] })
     } catch {
       books = nil

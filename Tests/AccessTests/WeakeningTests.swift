@@ -127,6 +127,25 @@ extension AccessTests {
         name: "the ledger given to instances", sql: "GRANT UPDATE ON tidemark.ledger TO tidemark_writer", kind: "books", words: "tidemark_writer has UPDATE",
         undo: "REVOKE UPDATE ON tidemark.ledger FROM tidemark_writer", isMended: false),
       Weakening(
+        name: "the landing's roll-up replaced",
+        sql: """
+          SET ROLE tidemark_owner;
+          CREATE OR REPLACE FUNCTION tidemark.roll_up_landing_ledger(p_topology text, p_topic text, p_partition integer, p_position bigint, p_most integer,
+            OUT rows_before bigint, OUT rows_after bigint, OUT next_position bigint, OUT held text) LANGUAGE sql SECURITY DEFINER
+            SET search_path = pg_catalog, pg_temp AS 'DELETE FROM tidemark.landing_ledger; SELECT 0::bigint, 0::bigint, 0::bigint, NULL::text';
+          RESET ROLE
+          """, kind: "books", words: "not what Tidemark made it"),
+      Weakening(
+        name: "the landing's roll-up given to all", sql: "GRANT EXECUTE ON FUNCTION tidemark.roll_up_landing_ledger(text, text, integer, bigint, integer) TO PUBLIC",
+        kind: "books", words: "may be called by"),
+      Weakening(
+        name: "the landing's ledger given to who lands", sql: "GRANT UPDATE ON tidemark.landing_ledger TO tidemark_batch", kind: "books",
+        words: "tidemark_batch has UPDATE", undo: "REVOKE UPDATE ON tidemark.landing_ledger FROM tidemark_batch", isMended: false),
+      Weakening(
+        name: "a trigger on the landing's ledger",
+        sql: "CREATE TRIGGER mend BEFORE INSERT ON tidemark.landing_ledger FOR EACH ROW EXECUTE FUNCTION suppress_redundant_updates_trigger()", kind: "books",
+        words: "runs with every flush or batch", undo: "DROP TRIGGER mend ON tidemark.landing_ledger", isMended: false),
+      Weakening(
         name: "a function that rewrites the books",
         sql: "CREATE FUNCTION tidemark.mend() RETURNS void LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS 'DELETE FROM tidemark.ledger'; ALTER FUNCTION tidemark.mend() OWNER TO tidemark_owner",
         kind: "books", words: "not of Tidemark", undo: "DROP FUNCTION tidemark.mend()", isMended: false),

@@ -27,6 +27,10 @@ import Testing
     let open = "SELECT kind FROM tidemark.alert WHERE resolved_at IS NULL AND kind LIKE '%offset_out_of_range' ORDER BY 1"
     #expect(awaitTrue { (try? world.rows(open)) == [["landing_offset_out_of_range"], ["offset_out_of_range"]] }, "\(stream.messages)\(landing.messages)")
     #expect(landing.messages.contains("`tidemark accept-gap --landing` lets it go on past the gap"))
+    // It is tried again and again, and the alert counts that; the log has it once.
+    let seen = "SELECT count(*) FROM tidemark.alert WHERE kind = 'landing_offset_out_of_range' AND seen >= 3"
+    #expect(awaitTrue { (try? world.rows(seen)) == [["1"]] }, "\(landing.messages)")
+    #expect(landing.messages.components(separatedBy: "Kafka no longer has offset").count == 2, "\(landing.messages)")
     // A run that is to end says so instead of waiting.
     let ending = try world.tidemark("land", "--topology", topology, "--until-caught-up", "--group", "ending", code: 65)
     #expect(ending.messages.contains("Kafka no longer has offset 500 that landing is to go on at"), "\(ending.messages)")
@@ -50,6 +54,7 @@ import Testing
 
     let end = 12_500
     #expect(awaitTrue { (try? world.rows("SELECT next_offset FROM tidemark.landing")) == [["\(end)"]] }, "\(landing.messages)")
+    #expect(landing.messages.contains("product.events/0 goes on at offset \(low); Kafka lacked 500"), "\(landing.messages)")
     #expect(try accept().output.contains("offsets 500 to \(low) are accepted"))
     #expect(awaitTrue { (try? world.rows("SELECT next_offset FROM tidemark.partition")) == [["\(end)"]] }, "\(stream.messages)")
     #expect(try world.rows(open) == [])

@@ -135,6 +135,12 @@ import Testing
     let alerts = try #require(row["topologyAlerts"] as? [Row])
     #expect(alerts.map { $0["message"] as? String } == ["lag grew"] && alerts[0]["since"] is String && (row["alerts"] as? [String])?.isEmpty == true)
     #expect(row["owner"] == nil && row["lag"] as? Int == 0)
+    // A name that is not there is no topology with nothing in it.
+    for command in [["status"], ["status", "--format", "json"], ["status", "--watch"], ["quarantine", "list"], ["nightly", "--roll-up-only"]] {
+      let ended = try TidemarkProcess(command + ["--topology-name", "nosuch"], world: world).wait()
+      #expect(ended.code == 65 && ended.output.isEmpty, "\(command): \(ended)")
+      #expect(ended.messages.contains("there is no topology nosuch in PostgreSQL; there is product-events"), "\(command): \(ended)")
+    }
     for wrong in ["0", "x", "-1", "2 days"] {
       #expect(try world.tidemark("status", "--watch=\(wrong)", code: 64).messages.contains("--watch \(wrong): expected seconds or a time"), "\(wrong)")
     }

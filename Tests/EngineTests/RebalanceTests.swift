@@ -19,6 +19,17 @@ import Testing
     #expect(rebalance.start(a, 5) == .seek(a, 5))
   }
 
+  /// There is no second assignment of a partition that the group leaves where it is.
+  @Test func whatTheConsumerWouldNotTakeIsAssignedByTheNextStart() {
+    var rebalance = Rebalance()
+    _ = rebalance.assigned([a])
+    rebalance.heard([a])
+    #expect(rebalance.start(a, 7) == .assign([a: 7]))
+    rebalance.notTaken(a)
+    #expect(rebalance.start(a, 7) == .assign([a: 7]))
+    #expect(rebalance.start(a, 8) == .seek(a, 8))
+  }
+
   @Test func nothingIsAnsweredAtOnce() {
     var rebalance = Rebalance()
     #expect(rebalance.assigned([]) == .assign([:]))

@@ -41,4 +41,33 @@ import Testing
     mailbox.close()
     #expect(mailbox.takeAll(waiting: 0) == nil)
   }
+
+  /// What is not wanted yet keeps its place; what is, is seen at once.
+  @Test func oneMessageIsTakenAheadOfOthers() {
+    let mailbox = Mailbox<Int>()
+    func take(_ seconds: Double = 0, where isWanted: (Int) -> Bool = { _ in true }) -> String {
+      switch mailbox.take(waiting: seconds, where: isWanted) {
+      case .message(let message): "\(message)"
+      case .nothing: "nothing"
+      case .closed: "closed"
+      }
+    }
+    for message in 1...4 { mailbox.post(message) }
+    #expect(take { $0 == 3 } == "3")
+    #expect(take { $0 > 9 } == "nothing")
+    #expect(take() == "1")
+    #expect(mailbox.depth == 2)
+    let late = Worker(name: "late") {
+      // Posted while the other waits, as far as this can know: either way it is found long before the time is over.
+      mailbox.post(5)
+      mailbox.post(10)
+    }
+    let begin = Clock.nanoseconds()
+    #expect(take(60) { $0 > 9 } == "10")
+    #expect(Clock.nanoseconds() - begin < 30_000_000_000)
+    late.join()
+    mailbox.close()
+    #expect(take(60) { $0 > 9 } == "closed")
+    #expect([take(), take(), take(), take()] == ["2", "4", "5", "closed"])
+  }
 }

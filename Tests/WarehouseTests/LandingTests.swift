@@ -19,7 +19,7 @@ import Topologies
   private struct Desk {
     let store: LandingStore
     let reader: LandingReader
-    var next: (epoch: Epoch, next: Offset)
+    var next: OffsetRow
 
     init(_ fixture: Fixture, _ instance: String = "a") throws {
       let plan = LandingPlan(fixture.topology.plan())

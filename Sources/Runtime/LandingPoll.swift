@@ -1,0 +1,127 @@
+import Aggregation
+import Engine
+import Kafka
+
+/// What the lander's thread is told.
+enum LandingMessage: Sendable {
+  case consumer(ConsumerEvent)
+  case started(PartitionID, number: UInt64)
+  case startFailed(PartitionID, number: UInt64, String)
+  /// Land what there is, give everything back.
+  case drain
+
+  /// Whether it keeps its place among the records: it is about what comes before it.
+  var isInOrderOfRecords: Bool {
+    switch self {
+    case .consumer(.records), .consumer(.endOfPartition), .consumer(.offsetOutOfRange), .started, .startFailed: true
+    case .consumer, .drain: false
+    }
+  }
+}
+
+/// What the lander's thread asks the polling thread for.
+enum LandingCommand: Sendable {
+  case consumer(ConsumerCommand)
+  /// Answered by `started` or `startFailed`, behind what was fetched before it; not at all where an assignment that the lander
+  /// has not heard of makes it void.
+  case start(PartitionID, Offset, number: UInt64)
+}
+
+/// The thread that polls librdkafka for landing.
+struct LandingPoll {
+  let consumer: Consumer
+  let lander: Mailbox<LandingMessage>
+  let commands: Mailbox<LandingCommand>
+  let mostWaiting: Int
+  let say: @Sendable (Severity, String) -> Void
+  private var rebalance = Rebalance()
+  private var isOver = false
+  private var failure: RunError?
+  private let drainTime: DrainTime
+  /// When a drain was told to begin; nil: it was not, or all had been caught up before.
+  private(set) var drainBegan: Milliseconds?
+
+  init(
+    consumer: Consumer, lander: Mailbox<LandingMessage>, commands: Mailbox<LandingCommand>, mostWaiting: Int, drainTime: DrainTime,
+    say: @escaping @Sendable (Severity, String) -> Void
+  ) {
+    self.consumer = consumer
+    self.lander = lander
+    self.commands = commands
+    self.mostWaiting = mostWaiting
+    self.drainTime = drainTime
+    self.say = say
+  }
+
+  /// Polls until all is given back, or landing has failed.
+  mutating func run(shouldDrain: () -> Bool) -> RunError? {
+    while !isOver {
+      look(shouldDrain)
+      if isDrainLate {
+        say(.warning, "the drain took too long: what is not landed will be read again")
+        break
+      }
+      for event in consumer.poll(timeout: 20) { take(event) }
+      carryOut()
+      // PostgreSQL is slower than Kafka: librdkafka holds what it has fetched, and is polled once a minute.
+      let patience = Clock.milliseconds() + 60_000
+      while lander.depth > mostWaiting, !isOver, !isDrainLate, Clock.milliseconds() < patience {
+        lander.awaitRoom(depth: mostWaiting, waiting: 0.05)
+        look(shouldDrain)
+        carryOut()
+      }
+    }
+    return failure
+  }
+
+  private var isDrainLate: Bool { drainTime.isOverForWorkers(drainBegan, now: Clock.milliseconds()) }
+
+  private mutating func look(_ shouldDrain: () -> Bool) {
+    guard drainBegan == nil, shouldDrain() else { return }
+    drainBegan = Clock.milliseconds()
+    lander.post(.drain)
+  }
+
+  private mutating func take(_ event: ConsumerEvent) {
+    switch event {
+    case .assigned(let partitions): attempt(rebalance.calls(for: rebalance.assigned(partitions.map(PartitionID.init))))
+    case .revoked(let partitions): attempt(rebalance.calls(for: rebalance.revoked(partitions.map(PartitionID.init))))
+    case .lost(let partitions): rebalance.lost(partitions.map(PartitionID.init))
+    case .records, .endOfPartition, .offsetOutOfRange: break
+    case .topicMissing(let topic): return say(.warning, "topic \(topic) does not exist yet: waiting for it")
+    case .error(let text): return say(.warning, "Kafka: \(text)")
+    case .fatal(let text): return attempt([.end(.refused("Kafka: \(text)"))])
+    }
+    lander.post(.consumer(event))
+  }
+
+  private mutating func carryOut() {
+    for command in commands.takeAll(waiting: 0) ?? [] {
+      switch command {
+      case .consumer(let command): attempt(rebalance.calls(for: command))
+      case .start(let id, let offset, let number):
+        guard let answer = rebalance.start(id, offset.value) else { break }
+        do {
+          for call in rebalance.calls(for: answer) { try perform(call) }
+          lander.post(.started(id, number: number))
+        } catch {
+          if case .assign = answer { rebalance.notTaken(id) }
+          lander.post(.startFailed(id, number: number, "\(id) is not read yet: \(error)"))
+        }
+      }
+    }
+  }
+
+  private mutating func attempt(_ calls: [ConsumerCall]) {
+    do { for call in calls { try perform(call) } } catch {
+      // The group changed its mind between the question and the answer: the next callback says how.
+      say(.warning, "\(error)")
+    }
+  }
+
+  private mutating func perform(_ call: ConsumerCall) throws {
+    guard case .end(let reason) = call else { return try consumer.perform(call) }
+    isOver = true
+    failure = reason.map(RunError.init)
+  }
+}
