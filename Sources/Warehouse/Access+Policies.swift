@@ -204,7 +204,8 @@ extension Access {
         END IF;
         EXECUTE format('CREATE INDEX ON %s (%I%s, window_start)', \(table)::regclass, \(SQL.literal(column)), v_class);
         -- The one before, without the operator class, by the name that PostgreSQL gave it: the new one answers what it answered.
-        FOR v_index IN SELECT c.relname FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid WHERE i.indrelid = \(table)::regclass AND v_class <> '' AND c.relname ~ '_window_start_idx[0-9]*$'
+        FOR v_index IN SELECT c.relname FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid
+                        WHERE i.indrelid = \(table)::regclass AND v_class <> '' AND c.relname ~ '_window_start_idx[0-9]*$'
                           AND pg_get_indexdef(c.oid) = format(\(definition), c.relname, i.indrelid::regclass, \(SQL.literal(column))) LOOP
           EXECUTE format('DROP INDEX analytics.%I', v_index);
         END LOOP;
