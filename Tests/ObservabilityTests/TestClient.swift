@@ -42,20 +42,6 @@ final class TestClient: Sendable {
     }
   }
 
-  /// Whether the service still has its end of the connection, which is not touched: the kernel's table of sockets says so.
-  func isServed(by address: HTTPAddress) -> Bool {
-    var name = sockaddr_in()
-    var size = socklen_t(MemoryLayout<sockaddr_in>.size)
-    _ = withUnsafeMutablePointer(to: &name) { $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { getsockname(socket, $0, &size) } }
-    func hex(_ port: Int) -> String { String(format: ":%04X", port) }
-    let table = (try? String(contentsOfFile: "/proc/self/net/tcp", encoding: .utf8)) ?? ""
-    return table.split(separator: "\n").contains { line in
-      let fields = line.split(separator: " ")
-      // Local and remote address, and 01, established.
-      return fields.count > 3 && fields[1].hasSuffix(hex(address.port)) && fields[2].hasSuffix(hex(Int(in_port_t(bigEndian: name.sin_port)))) && fields[3] == "01"
-    }
-  }
-
   /// One request on a connection of its own; the whole answer.
   static func get(_ path: String, at address: HTTPAddress, _ headers: String..., method: String = "GET") throws -> (status: Int, head: String, body: String) {
     let client = try TestClient(address)
@@ -65,14 +51,4 @@ final class TestClient: Sendable {
     let parts = text.components(separatedBy: "\n\n")
     return (Int(text.split(separator: " ").dropFirst().first ?? "") ?? 0, parts[0], parts.dropFirst().joined(separator: "\n\n"))
   }
-}
-
-/// Waits for a condition; false: it did not come true in time.
-func awaitTrue(seconds: Double = 30, _ condition: () -> Bool) -> Bool {
-  let end = Date(timeIntervalSinceNow: seconds)
-  while Date() < end {
-    if condition() { return true }
-    usleep(20_000)
-  }
-  return condition()
 }
