@@ -13,6 +13,10 @@ public enum InstanceEvent {
   case acquireFailed([PartitionID], String)
   /// … or not until an operator acts: the partition is stopped.
   case acquireRefused(PartitionID, String)
+  /// The start of that number is done, and all that was fetched before it has been delivered …
+  case started(PartitionID, number: UInt64)
+  /// … or the consumer would not.
+  case startFailed(PartitionID, number: UInt64, String)
   /// The group wants these back after a last flush.
   case revoked([PartitionID])
   /// The group has given these to somebody else already.
@@ -34,10 +38,8 @@ public enum InstanceEvent {
 /// What the runtime is to do. Effects are performed in order.
 public enum Effect: Sendable {
   case acquire([PartitionID])
-  /// Fetch from this offset on.
-  case start(PartitionID, Offset)
-  /// Go back or forward to this offset.
-  case seek(PartitionID, Offset)
+  /// Fetch from this offset on; to be answered by `started` or `startFailed`.
+  case start(PartitionID, Offset, number: UInt64)
   /// Its revocation can be answered.
   case release(PartitionID, Epoch?)
   case journal(JournalEntry)

@@ -112,16 +112,52 @@ extension Instance {
       if let horizon = rebuildFrom, horizon.offset < next {
         task.phase = .rebuilding(below: next, mark: horizon.watermark)
         effects.append(.say(.info, "\(task.id): re-reading \(next.value - horizon.offset.value) offsets for the deduplication horizon"))
-        effects.append(.start(task.id, horizon.offset))
+        start(task, horizon.offset)
       } else {
         task.phase = .running
         flushesSoon = true
-        effects.append(.start(task.id, mutation.contains(.startsOneTooFar) ? Offset(next.value + 1) : next))
+        start(task, mutation.contains(.startsOneTooFar) ? Offset(next.value + 1) : next)
       }
     } catch {
       task.phase = .stopped
       effects.append(.alert(task.id, task.epoch, kind: "state_unreadable", stops: true, "state of \(task.id) cannot be read: \(error)"))
     }
+  }
+
+  // MARK: Starts
+
+  /// Has the partition fetched from `offset` on. That resumes it: a pause that still holds is said once more.
+  private func start(_ task: PartitionTask, _ offset: Offset, failures: Int = 0) {
+    starts += 1
+    task.start = PartitionTask.Start(number: starts, offset: offset, failures: failures)
+    task.isPaused = false
+    effects.append(.start(task.id, offset, number: starts))
+  }
+
+  /// Whether what comes of the partition was fetched from where its state stands.
+  func isFetched(_ task: PartitionTask) -> Bool { task.isActive && (task.start == nil || mutation.contains(.takesWhatWasFetchedBefore)) }
+
+  func started(_ id: PartitionID, _ number: UInt64) {
+    guard let task = tasks[id], task.start?.number == number else { return }
+    task.start = nil
+  }
+
+  func startFailed(_ id: PartitionID, _ number: UInt64, _ reason: String, _ now: Milliseconds) {
+    guard let task = tasks[id], var start = task.start, start.number == number else { return }
+    if start.failures % 10 == 0 { effects.append(.say(.warning, "\(reason); trying again")) }
+    start.retryAt = now + jitter(min(200 << Milliseconds(min(start.failures, 6)), 5000))
+    start.failures += 1
+    task.start = start
+  }
+
+  func startAgain(_ now: Milliseconds) {
+    for task in tasks.values.sorted(by: { $0.id < $1.id }) where isDue(task, now) {
+      if let failed = task.start { start(task, failed.offset, failures: failed.failures) }
+    }
+  }
+
+  private func isDue(_ task: PartitionTask, _ now: Milliseconds) -> Bool {
+    task.isActive && task.drainBy == nil && task.start?.retryAt.map { now >= $0 } ?? false
   }
 
   struct Unusable: Error { var reason: String }
@@ -195,14 +231,11 @@ extension Instance {
   }
 
   func outOfRange(_ id: PartitionID, _ reason: String) {
-    guard let task = tasks[id], task.isActive else { return }
+    guard let task = tasks[id], isFetched(task) else { return }
     if case .rebuilding(let below, _) = task.phase {
       incompleteHorizon(id, nil, known: below)
       task.phase = .running
-      // Seeking resumes: a pause that still holds is said once more.
-      task.isPaused = false
-      effects.append(.seek(id, below))
-      return
+      return start(task, below)
     }
     let wanted = task.state?.processor.nextOffset.value ?? -1
     task.phase = .stopped

@@ -5,7 +5,7 @@ import Decoding
 extension Instance {
   /// Folds one run of records of a partition, a batch at a time.
   func consume(_ id: PartitionID, _ records: Records) {
-    guard let task = tasks[id], task.isActive, task.drainBy == nil, let state = task.state else { return }
+    guard let task = tasks[id], isFetched(task), task.drainBy == nil, let state = task.state else { return }
     var begin = 0
     while begin < records.count {
       let count = min(limits.batch, records.count - begin)
@@ -52,7 +52,7 @@ extension Instance {
   }
 
   func reachedEnd(_ id: PartitionID, _ offset: Offset) {
-    guard let task = tasks[id], task.isActive, task.drainBy == nil, let state = task.state else { return }
+    guard let task = tasks[id], isFetched(task), task.drainBy == nil, let state = task.state else { return }
     if case .rebuilding(let below, _) = task.phase {
       guard offset >= below else { return endsTooEarly(task, offset, below) }
       task.phase = .running

@@ -105,6 +105,8 @@ extension Records {
 extension PartitionTask {
   var shownPhase: PartitionLoad.Phase {
     if drainBy != nil { return .draining }
+    // Not fetched yet.
+    if isActive, start != nil { return .acquiring }
     switch phase {
     case .acquiring: return .acquiring
     case .rebuilding: return .rebuilding

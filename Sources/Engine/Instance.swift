@@ -74,6 +74,8 @@ public final class Instance {
   var acquireRetry: (at: Milliseconds, partitions: [PartitionID], delay: Milliseconds)?
   /// Acquisitions that the store has been asked for and has not answered; it answers in the order of asking.
   var acquisitions: [PartitionID: Int] = [:]
+  /// How many starts there were: the number of the last one.
+  var starts: UInt64 = 0
   var effects: [Effect] = []
   var dice: UInt64
   public internal(set) var statistics = InstanceStatistics()
@@ -121,6 +123,8 @@ public final class Instance {
     case .acquired(let partition, let local): acquired(partition, local)
     case .acquireFailed(let partitions, let reason): acquireFailed(partitions, reason, now)
     case .acquireRefused(let partition, let reason): refused(partition, reason)
+    case .started(let partition, let number): started(partition, number)
+    case .startFailed(let partition, let number, let reason): startFailed(partition, number, reason, now)
     case .revoked(let partitions): revoked(partitions, now)
     case .lost(let partitions): lost(partitions)
     case .records(let partition, let records): consume(partition, records)
@@ -187,6 +191,7 @@ public final class Instance {
 
   func tick(_ now: Milliseconds) {
     reacquire(now)
+    startAgain(now)
     watchHeldState(now)
     if let retry = acquireRetry, now >= retry.at {
       acquireRetry = nil

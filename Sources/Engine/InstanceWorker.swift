@@ -76,7 +76,7 @@ public final class InstanceWorker {
   private func perform(_ effect: Effect) {
     switch effect {
     case .acquire(let partitions): post(.store(.acquire(partitions)))
-    case .start(let id, let offset), .seek(let id, let offset): post(.poller(.start(id, offset)))
+    case .start(let id, let offset, let number): post(.poller(.start(id, offset, number: number)))
     case .release(let id, let epoch):
       if let epoch { post(.store(.release(id, epoch))) }
       post(.poller(.release(id)))

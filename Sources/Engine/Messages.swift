@@ -18,7 +18,9 @@ public enum StoreRequest: Sendable {
 public enum ConsumerCommand: Sendable {
   /// What follows knows of the assignment of these.
   case heard([PartitionID])
-  case start(PartitionID, Offset)
+  /// Answered by `started` or `startFailed`, behind what was fetched before it; not at all where an assignment that the worker
+  /// has not heard of makes it void.
+  case start(PartitionID, Offset, number: UInt64)
   case release(PartitionID)
   case pause([PartitionID])
   case resume([PartitionID])
@@ -44,29 +46,48 @@ public enum ConsumerCall: Sendable, Equatable {
   case resume([PartitionID])
   case seek(PartitionID, Int64)
   case acknowledge([PartitionID: Offset])
-  /// Nothing more is polled; nil: in order.
-  case end(RunEnd?)
 }
 
 extension Rebalance {
-  /// What a command of the worker makes of the consumer.
-  public mutating func calls(for command: ConsumerCommand) -> [ConsumerCall] {
+  /// What carrying out a command came to.
+  public enum Carried: Equatable {
+    case done
+    /// The start of that number; what is fetched from here on begins at its offset.
+    case started(PartitionID, number: UInt64)
+    case startFailed(PartitionID, number: UInt64, String)
+    /// The consumer would not. The group changed its mind between question and answer: its next callback says how.
+    case refused(String)
+    /// Nothing more is polled; nil: in order.
+    case ended(RunEnd?)
+  }
+
+  /// Carries out a command of the worker by calls to the consumer; after a call that fails the rest is left out.
+  public mutating func carryOut(_ command: ConsumerCommand, by perform: (ConsumerCall) throws -> Void) -> Carried {
+    let calls: [ConsumerCall]
     switch command {
     case .heard(let ids):
       heard(ids)
-      return []
-    case .start(let id, let offset): return calls(for: start(id, offset.value))
-    case .release(let id): return calls(for: release(id))
-    case .pause(let ids): return [.pause(ids)]
-    case .resume(let ids): return [.resume(ids)]
-    case .acknowledge(let offsets): return [.acknowledge(offsets)]
-    case .drained: return [.end(nil)]
-    case .failed(let reason): return [.end(reason)]
+      return .done
+    case .start(let id, let offset, let number):
+      guard let answer = start(id, offset.value) else { return .done }
+      do { for call in self.calls(for: answer) { try perform(call) } } catch {
+        if case .assign = answer { notTaken(id) }
+        return .startFailed(id, number: number, "\(id) is not read yet: \(error)")
+      }
+      return .started(id, number: number)
+    case .release(let id): calls = self.calls(for: release(id))
+    case .pause(let ids): calls = [.pause(ids)]
+    case .resume(let ids): calls = [.resume(ids)]
+    case .acknowledge(let offsets): calls = [.acknowledge(offsets)]
+    case .drained: return .ended(nil)
+    case .failed(let reason): return .ended(reason)
     }
+    do { for call in calls { try perform(call) } } catch { return .refused("\(error)") }
+    return .done
   }
 
   /// What an answer to the group makes of the consumer.
-  public mutating func calls(for answer: Answer?) -> [ConsumerCall] {
+  public func calls(for answer: Answer?) -> [ConsumerCall] {
     switch answer {
     case nil: return []
     case .assign(let partitions): return [.assign(partitions)]

@@ -30,4 +30,6 @@ package struct Mutation: OptionSet, Sendable {
   package static let gapBookedAsApplied = Mutation(rawValue: 1 << 11)
   /// A fenced partition goes on.
   package static let fencedGoesOn = Mutation(rawValue: 1 << 12)
+  /// What was fetched before a partition was to be read anew is taken for what comes next.
+  package static let takesWhatWasFetchedBefore = Mutation(rawValue: 1 << 13)
 }

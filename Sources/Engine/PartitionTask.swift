@@ -20,6 +20,14 @@ final class PartitionTask {
     case stopped
   }
 
+  struct Start {
+    var number: UInt64
+    var offset: Offset
+    var failures = 0
+    /// The consumer would not: when it is asked again.
+    var retryAt: Milliseconds?
+  }
+
   let id: PartitionID
   var phase = Phase.acquiring
   var epoch = Epoch(0)
@@ -28,6 +36,8 @@ final class PartitionTask {
   /// Watermark where `pending` begins.
   var pendingWatermark: EventTime?
   var endOffset: Offset?
+  /// Where fetching is to begin, until it does: what comes before that was fetched from somewhere else, and would look like a gap.
+  var start: Start?
   /// Set when the group wants the partition back: the time by which it is given up in any case.
   var drainBy: Milliseconds?
   var isPaused = false

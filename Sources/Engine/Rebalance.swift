@@ -57,7 +57,7 @@ public struct Rebalance {
   }
 
   /// The consumer would not take the answer `assign`: the partition is to be fetched yet, and the next start says so again.
-  public mutating func notTaken(_ id: PartitionID) { offered.insert(id) }
+  mutating func notTaken(_ id: PartitionID) { offered.insert(id) }
 
   public mutating func release(_ id: PartitionID) -> Answer? {
     if unheard[id] == nil { offered.remove(id) }

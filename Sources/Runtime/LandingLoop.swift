@@ -10,7 +10,7 @@ struct LandingLoop {
   private let store: LandingStore
   private let metadata: ClusterMetadata
   private let inbox: Mailbox<LandingMessage>
-  private let poller: Mailbox<LandingCommand>
+  private let poller: Mailbox<ConsumerCommand>
   /// End offsets to reach before the run ends by itself; nil: it goes on.
   private let goal: CatchUpGoal?
   private let say: @Sendable (Severity, String) -> Void
@@ -26,7 +26,7 @@ struct LandingLoop {
   private static let decoded = 4096
 
   init(
-    _ settings: LandingSettings, store: LandingStore, metadata: ClusterMetadata, inbox: Mailbox<LandingMessage>, poller: Mailbox<LandingCommand>,
+    _ settings: LandingSettings, store: LandingStore, metadata: ClusterMetadata, inbox: Mailbox<LandingMessage>, poller: Mailbox<ConsumerCommand>,
     goal: CatchUpGoal?, say: @escaping @Sendable (Severity, String) -> Void, publish: @escaping @Sendable (LandingStatus) -> Void
   ) {
     self.settings = settings
@@ -136,12 +136,12 @@ struct LandingLoop {
   /// Does it; what it is answered with.
   private mutating func perform(_ effect: LandingEffect) -> LandingEvent? {
     switch effect {
-    case .heard(let ids): poller.post(.consumer(.heard(ids)))
+    case .heard(let ids): poller.post(.heard(ids))
     case .start(let id, let offset, let number): poller.post(.start(id, offset, number: number))
-    case .pause(let ids): poller.post(.consumer(.pause(ids)))
-    case .release(let id): poller.post(.consumer(.release(id)))
-    case .fail(let reason): poller.post(.consumer(.failed(.refused(reason))))
-    case .drained: poller.post(.consumer(.drained))
+    case .pause(let ids): poller.post(.pause(ids))
+    case .release(let id): poller.post(.release(id))
+    case .fail(let reason): poller.post(.failed(.refused(reason)))
+    case .drained: poller.post(.drained)
     case .say(let severity, let text): say(severity, text)
     case .acquire(let ids): return acquire(ids)
     case .land: return .ended(store.land(batch))
@@ -169,7 +169,7 @@ struct LandingLoop {
     status.transactions += 1
     status.lastCommit = Clock.nanoseconds()
     publish(status)
-    poller.post(.consumer(.acknowledge(Dictionary(uniqueKeysWithValues: batch.parts.map { ($0.partition, $0.to) }))))
+    poller.post(.acknowledge(Dictionary(uniqueKeysWithValues: batch.parts.map { ($0.partition, $0.to) })))
   }
 
   /// Work that only tidies: a failure is said, and the next occasion tries again.

@@ -19,19 +19,11 @@ enum LandingMessage: Sendable {
   }
 }
 
-/// What the lander's thread asks the polling thread for.
-enum LandingCommand: Sendable {
-  case consumer(ConsumerCommand)
-  /// Answered by `started` or `startFailed`, behind what was fetched before it; not at all where an assignment that the lander
-  /// has not heard of makes it void.
-  case start(PartitionID, Offset, number: UInt64)
-}
-
 /// The thread that polls librdkafka for landing.
 struct LandingPoll {
   let consumer: Consumer
   let lander: Mailbox<LandingMessage>
-  let commands: Mailbox<LandingCommand>
+  let commands: Mailbox<ConsumerCommand>
   let mostWaiting: Int
   let say: @Sendable (Severity, String) -> Void
   private var rebalance = Rebalance()
@@ -42,7 +34,7 @@ struct LandingPoll {
   private(set) var drainBegan: Milliseconds?
 
   init(
-    consumer: Consumer, lander: Mailbox<LandingMessage>, commands: Mailbox<LandingCommand>, mostWaiting: Int, drainTime: DrainTime,
+    consumer: Consumer, lander: Mailbox<LandingMessage>, commands: Mailbox<ConsumerCommand>, mostWaiting: Int, drainTime: DrainTime,
     say: @escaping @Sendable (Severity, String) -> Void
   ) {
     self.consumer = consumer
@@ -84,43 +76,35 @@ struct LandingPoll {
 
   private mutating func take(_ event: ConsumerEvent) {
     switch event {
-    case .assigned(let partitions): attempt(rebalance.calls(for: rebalance.assigned(partitions.map(PartitionID.init))))
-    case .revoked(let partitions): attempt(rebalance.calls(for: rebalance.revoked(partitions.map(PartitionID.init))))
+    case .assigned(let partitions): answer(rebalance.assigned(partitions.map(PartitionID.init)))
+    case .revoked(let partitions): answer(rebalance.revoked(partitions.map(PartitionID.init)))
     case .lost(let partitions): rebalance.lost(partitions.map(PartitionID.init))
     case .records, .endOfPartition, .offsetOutOfRange: break
     case .topicMissing(let topic): return say(.warning, "topic \(topic) does not exist yet: waiting for it")
     case .error(let text): return say(.warning, "Kafka: \(text)")
-    case .fatal(let text): return attempt([.end(.refused("Kafka: \(text)"))])
+    case .fatal(let text): return end(.refused("Kafka: \(text)"))
     }
     lander.post(.consumer(event))
   }
 
+  private func answer(_ answer: Rebalance.Answer?) {
+    // The group changed its mind between the question and the answer: the next callback says how.
+    do { for call in rebalance.calls(for: answer) { try consumer.perform(call) } } catch { say(.warning, "\(error)") }
+  }
+
   private mutating func carryOut() {
     for command in commands.takeAll(waiting: 0) ?? [] {
-      switch command {
-      case .consumer(let command): attempt(rebalance.calls(for: command))
-      case .start(let id, let offset, let number):
-        guard let answer = rebalance.start(id, offset.value) else { break }
-        do {
-          for call in rebalance.calls(for: answer) { try perform(call) }
-          lander.post(.started(id, number: number))
-        } catch {
-          if case .assign = answer { rebalance.notTaken(id) }
-          lander.post(.startFailed(id, number: number, "\(id) is not read yet: \(error)"))
-        }
+      switch rebalance.carryOut(command, by: consumer.perform) {
+      case .done: break
+      case .started(let id, let number): lander.post(.started(id, number: number))
+      case .startFailed(let id, let number, let reason): lander.post(.startFailed(id, number: number, reason))
+      case .refused(let reason): say(.warning, reason)
+      case .ended(let reason): end(reason)
       }
     }
   }
 
-  private mutating func attempt(_ calls: [ConsumerCall]) {
-    do { for call in calls { try perform(call) } } catch {
-      // The group changed its mind between the question and the answer: the next callback says how.
-      say(.warning, "\(error)")
-    }
-  }
-
-  private mutating func perform(_ call: ConsumerCall) throws {
-    guard case .end(let reason) = call else { return try consumer.perform(call) }
+  private mutating func end(_ reason: RunEnd?) {
     isOver = true
     failure = reason.map(RunError.init)
   }

@@ -47,7 +47,7 @@ public final class LandingRunner: Sendable {
     } catch {
       throw RunError(.refused, "\(error)")
     }
-    let toLander = Mailbox<LandingMessage>(), toPoller = Mailbox<LandingCommand>()
+    let toLander = Mailbox<LandingMessage>(), toPoller = Mailbox<ConsumerCommand>()
     let lander = Unshared(
       LandingLoop(
         settings, store: store, metadata: consumer.metadata, inbox: toLander, poller: toPoller, goal: goal, say: say,

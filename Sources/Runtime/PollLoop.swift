@@ -100,11 +100,14 @@ struct PollLoop {
     case .endOfPartition(let at, _), .offsetOutOfRange(let at, _): workers[at].post(.consumer(event))
     case .topicMissing(let topic): say(.warning, "topic \(topic) does not exist yet: waiting for it")
     case .error(let text): say(.warning, "Kafka: \(text)")
-    case .fatal(let text): perform([.end(.refused("Kafka: \(text)"))])
+    case .fatal(let text): end(.refused("Kafka: \(text)"))
     }
   }
 
-  private mutating func answer(_ answer: Rebalance.Answer?) { perform(rebalance.calls(for: answer)) }
+  private func answer(_ answer: Rebalance.Answer?) {
+    // The group changed its mind between the question and the answer: the next callback says how.
+    do { for call in rebalance.calls(for: answer) { try consumer.perform(call) } } catch { say(.warning, "\(error)") }
+  }
 
   private mutating func carryOut() {
     for command in commands.takeAll(waiting: 0) ?? [] {
@@ -112,26 +115,24 @@ struct PollLoop {
         drained += 1
         guard drained == workers.count else { continue }
       }
-      perform(rebalance.calls(for: command))
+      switch rebalance.carryOut(command, by: consumer.perform) {
+      case .done: break
+      case .started(let id, let number): workers[TopicPartition(id)].post(.started(id, number: number))
+      case .startFailed(let id, let number, let reason): workers[TopicPartition(id)].post(.startFailed(id, number: number, reason))
+      case .refused(let reason): say(.warning, reason)
+      case .ended(let reason): end(reason)
+      }
     }
   }
 
-  private mutating func perform(_ calls: [ConsumerCall]) {
-    do { for call in calls { try perform(call) } } catch {
-      // The group changed its mind between the question and the answer: the next callback says how.
-      say(.warning, "\(error)")
-    }
-  }
-
-  private mutating func perform(_ call: ConsumerCall) throws {
-    guard case .end(let reason) = call else { return try consumer.perform(call) }
+  private mutating func end(_ reason: RunEnd?) {
     isOver = true
     failure = reason.map(RunError.init)
   }
 }
 
 extension Consumer {
-  /// Does what a call says; `end` is the caller's.
+  /// Does what a call says.
   func perform(_ call: ConsumerCall) throws {
     switch call {
     case .assign(let partitions): try assign(partitions.map { (TopicPartition($0.key), offset: $0.value) })
@@ -140,7 +141,6 @@ extension Consumer {
     case .resume(let partitions): resume(partitions.map(TopicPartition.init))
     case .seek(let id, let offset): try seek(TopicPartition(id), to: offset)
     case .acknowledge(let offsets): acknowledge(offsets.map { (TopicPartition($0.key), offset: $0.value.value) })
-    case .end: break
     }
   }
 }

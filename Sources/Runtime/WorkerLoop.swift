@@ -9,6 +9,8 @@ enum WorkerMessage {
   case acquired([AcquiredPartition])
   case acquireFailed([PartitionID], String)
   case acquireRefused(PartitionID, String)
+  case started(PartitionID, number: UInt64)
+  case startFailed(PartitionID, number: UInt64, String)
   case flushFinished(UInt64, FlushOutcome)
   case drain
 }
@@ -119,6 +121,8 @@ struct WorkerLoop {
     case .acquired(let partitions): worker.acquired(partitions, now: now)
     case .acquireFailed(let partitions, let reason): worker.handle(.acquireFailed(partitions, reason), now: now)
     case .acquireRefused(let partition, let reason): worker.handle(.acquireRefused(partition, reason), now: now)
+    case .started(let partition, let number): worker.handle(.started(partition, number: number), now: now)
+    case .startFailed(let partition, let number, let reason): worker.handle(.startFailed(partition, number: number, reason), now: now)
     case .flushFinished(let id, let outcome):
       if outcome == .committed { shared.update { $0.lastCommit = Clock.nanoseconds() } }
       worker.handle(.flushFinished(id, outcome), now: now)

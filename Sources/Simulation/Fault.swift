@@ -6,13 +6,14 @@ public enum Fault: String, CaseIterable, Sendable, Comparable {
   case hole, emptyPartition, partitionAdded, retention, gapAccepted, brokerAway
   // The group.
   case eagerRebalance, cooperativeRebalance, staticReturn, reshuffle, sessionExpired, rebalanceTimeout, lostLate, lostTwice, revokedTwice
+  case callRefused
   // The store.
   case lostBeforeStatement, lostAfterStatement, commitNotApplied, commitApplied, commitDelayed, deadlock, serializationFailure
   case statementTimeout, lockWait, storeRestart, longOutage, storeAway, slowStore, idleInTransaction, storeRefuses, rowRefused
   // The disk.
   case powerLoss, shortWrite, syncError, ioError, diskFull, diskHangs, flippedBit, flippedUnderWay, journalGone, journalOfOldTimes, noJournal
   // Scheduling.
-  case crash, crashAtEffect, zombie, pause, clockJump, drain
+  case crash, crashAtEffect, zombie, pause, pollerStands, clockJump, drain
 
   public static func < (a: Fault, b: Fault) -> Bool { a.index < b.index }
 

@@ -16,6 +16,7 @@ public enum Mutant: String, CaseIterable, Sendable {
   case pauseForgotten = "pause-forgotten"
   case gapBookedAsApplied = "gap-booked-as-applied"
   case fencedGoesOn = "fenced-goes-on"
+  case takesWhatWasFetchedBefore = "takes-what-was-fetched-before"
   // In what performs the statements.
   case epochUnchecked = "epoch-unchecked"
   case offsetUnchecked = "offset-unchecked"
@@ -38,6 +39,7 @@ public enum Mutant: String, CaseIterable, Sendable {
     case .pauseForgotten: .pauseForgotten
     case .gapBookedAsApplied: .gapBookedAsApplied
     case .fencedGoesOn: .fencedGoesOn
+    case .takesWhatWasFetchedBefore: .takesWhatWasFetchedBefore
     case .epochUnchecked, .offsetUnchecked, .rowsOutsideTransaction, .compactionForgets, .offsetResetInSilence: []
     }
   }
@@ -58,6 +60,7 @@ public enum Mutant: String, CaseIterable, Sendable {
     case .pauseForgotten: "past the memory budget nothing pauses"
     case .gapBookedAsApplied: "offsets without a message are booked as applied"
     case .fencedGoesOn: "a fenced partition goes on"
+    case .takesWhatWasFetchedBefore: "what was fetched before a partition was to be read anew is taken for what comes next"
     case .epochUnchecked: "offsets move whatever the epoch"
     case .offsetUnchecked: "offsets move wherever they stand"
     case .rowsOutsideTransaction: "rows are written outside of the flush's transaction"

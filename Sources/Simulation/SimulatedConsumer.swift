@@ -131,6 +131,7 @@ final class SimulatedConsumer {
       if asked == .assigned { asked = nil }
       for id in partitions.keys where !assignment.contains(id) { throw Refused(reason: "assign: \(id) is not the group's any more") }
       for id in partitions.keys where fetching[id] != nil { throw Refused(reason: "assign: \(id) is assigned already") }
+      if let id = partitions.keys.first, world.strikes(.callRefused, 1000, &dice) { throw Refused(reason: "assign: \(id) is not taken") }
       for (id, offset) in partitions { fetching[id] = Fetching(position: offset) }
     case .unassign(let ids):
       asked = nil
@@ -142,12 +143,12 @@ final class SimulatedConsumer {
     case .resume(let ids): for id in ids { fetching[id]?.isPaused = false }
     case .seek(let id, let offset):
       guard let at = fetching[id] else { throw Refused(reason: "seek: \(id) is not assigned") }
+      if world.strikes(.callRefused, 3000, &dice) { throw Refused(reason: "seek: \(id) timed out") }
       fetching[id] = Fetching(position: offset, isPaused: at.isPaused)
     case .acknowledge(let offsets):
       for (id, offset) in offsets.sorted(by: { $0.key < $1.key }) where offset.value > world.store.next(id) {
         world.fail("\(name) acknowledged offset \(offset.value) of \(id), the store is at \(world.store.next(id))")
       }
-    case .end: break
     }
   }
 }

@@ -48,6 +48,8 @@ extension SimulatedProcess {
     case .acquired(let partitions): for partition in partitions { acquired(partition, worker) }
     case .acquireFailed(let ids, let reason): worker.handle(.acquireFailed(ids, reason), now: now)
     case .acquireRefused(let id, let reason): worker.handle(.acquireRefused(id, reason), now: now)
+    case .started(let id, let number): worker.handle(.started(id, number: number), now: now)
+    case .startFailed(let id, let number, let reason): worker.handle(.startFailed(id, number: number, reason), now: now)
     case .flushFinished(let id, let outcome): worker.handle(.flushFinished(id, outcome), now: now)
     case .drain: worker.handle(.drain, now: now)
     }
@@ -83,7 +85,10 @@ extension SimulatedProcess {
       if case .flush = request, let worker, worker.writer.canWrite { world.fail("\(name) flushes what its journal has not been given") }
       world.trace { "\(self.name): store \(Trace.text(request))" }
       store?.post(request)
-    case .poller(let command): commands.append(command)
+    case .poller(let command):
+      commands.append(command)
+      // The worst moment: what is fetched until then is not wanted any more.
+      if case .pause = command { standPerhaps(4000) }
     case .say(let severity, let text): world.trace { "\(self.name): \(severity): \(text)" }
     }
   }

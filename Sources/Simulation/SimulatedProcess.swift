@@ -8,6 +8,8 @@ enum WorkerMessage {
   case acquired([AcquiredPartition])
   case acquireFailed([PartitionID], String)
   case acquireRefused(PartitionID, String)
+  case started(PartitionID, number: UInt64)
+  case startFailed(PartitionID, number: UInt64, String)
   case flushFinished(UInt64, FlushOutcome)
   case drain
 }
@@ -46,6 +48,7 @@ final class SimulatedProcess {
   var ordersToCrash: Int?
   var isDying = false
   private var polledAt: Int64 = 0
+  private var standsUntil: Int64 = 0
   private let hasJournal: Bool
   /// The same in every life: a journal holds no more than its budget let it take.
   let limits: InstanceLimits
@@ -155,6 +158,7 @@ final class SimulatedProcess {
     deferred = []
     isWorkerAwake = false
     hangsUntil = 0
+    standsUntil = 0
     isOver = false
     drainBy = nil
     isStopped = false
@@ -225,6 +229,17 @@ final class SimulatedProcess {
     plan(after: 1000) { [unowned self] in heartbeat() }
   }
 
+  /// The polling thread gets no time, or waits in a call: what it is told meanwhile waits, too.
+  func standPerhaps(_ share: Int) {
+    guard drainBy == nil, world.strikes(.pollerStands, share, &dice) else { return }
+    standsUntil = world.now + dice.milliseconds(3000, 15_000)
+  }
+
+  private func pollOrStand() {
+    guard world.now < standsUntil else { return poll() }
+    plan(after: standsUntil - world.now) { [unowned self] in pollOrStand() }
+  }
+
   private func poll() {
     guard let consumer, !isOver else { return }
     if let drainBy, world.now > drainBy {
@@ -242,21 +257,21 @@ final class SimulatedProcess {
     }
     for command in commands where !isOver {
       commands.removeFirst()
-      perform(rebalance.calls(for: command))
+      carryOut(command)
     }
-    if isOver { finish() } else { plan(after: dice.milliseconds(5, 40)) { [unowned self] in poll() } }
+    guard !isOver else { return finish() }
+    standPerhaps(2)
+    plan(after: max(dice.milliseconds(5, 40), standsUntil - world.now)) { [unowned self] in pollOrStand() }
   }
 
   private func note(_ event: ConsumerEvent) {
     switch event {
     case .assigned(let ids):
       world.trace { "\(self.name): assigned \(ids)" }
-      let answer = rebalance.assigned(ids)
-      perform(rebalance.calls(for: answer))
+      answer(rebalance.assigned(ids))
     case .revoked(let ids):
       world.trace { "\(self.name): revoked \(ids)" }
-      let answer = rebalance.revoked(ids)
-      perform(rebalance.calls(for: answer))
+      answer(rebalance.revoked(ids))
     case .lost(let ids):
       world.trace { "\(self.name): lost \(ids)" }
       rebalance.lost(ids)
@@ -264,17 +279,25 @@ final class SimulatedProcess {
     }
   }
 
-  private func perform(_ calls: [ConsumerCall]) {
-    do {
-      for call in calls {
-        world.trace { "\(self.name): consumer \(Trace.text(call))" }
-        try consumer?.perform(call)
-        if case .end(let reason) = call {
-          isOver = true
-          if let reason { world.trace { "\(self.name): ends: \(reason)" } }
-        }
-      }
-    } catch { world.trace { "\(self.name): \(error)" } }
+  private func answer(_ answer: Rebalance.Answer?) {
+    do { for call in rebalance.calls(for: answer) { try perform(call) } } catch { world.trace { "\(self.name): \(error)" } }
+  }
+
+  private func carryOut(_ command: ConsumerCommand) {
+    switch rebalance.carryOut(command, by: perform) {
+    case .done: break
+    case .started(let id, let number): post(.started(id, number: number))
+    case .startFailed(let id, let number, let reason): post(.startFailed(id, number: number, reason))
+    case .refused(let reason): world.trace { "\(self.name): \(reason)" }
+    case .ended(let reason):
+      isOver = true
+      world.trace { "\(self.name): ends, \(reason.map { "\($0)" } ?? "in order")" }
+    }
+  }
+
+  private func perform(_ call: ConsumerCall) throws {
+    world.trace { "\(self.name): consumer \(Trace.text(call))" }
+    try consumer?.perform(call)
   }
 
   /// The end of `InstanceRunner.run`: the worker takes what waits, the store what is asked for, then the group is left.

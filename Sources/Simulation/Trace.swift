@@ -29,7 +29,6 @@ enum Trace {
     case .resume(let ids): "resume \(ids)"
     case .seek(let id, let offset): "seek \(id) at \(offset)"
     case .acknowledge(let offsets): "acknowledge \(list(offsets.mapValues(\.value)))"
-    case .end(let reason): "end, \(reason.map { "\($0)" } ?? "in order")"
     }
   }
 

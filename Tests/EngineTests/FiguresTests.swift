@@ -14,7 +14,7 @@ import Testing
     _ = instance.handle(.assigned([id]), now: 0)
     let partition = AcquiredPartition(
       partition: id, epoch: Epoch(2), previousEpoch: Epoch(1), nextOffset: Offset(next), watermark: nil, chunks: [], horizon: nil)
-    _ = instance.handle(.acquired(partition, local: local), now: 0)
+    _ = instance.take(.acquired(partition, local: local), now: 0)
     return instance
   }
 

@@ -3,6 +3,15 @@ import Decoding
 import Engine
 import Testing
 
+extension Instance {
+  /// Takes an event; what it starts is started at once.
+  func take(_ event: InstanceEvent, now: Milliseconds) -> [Effect] {
+    var effects = handle(event, now: now)
+    for case .start(let id, _, let number) in effects { effects += handle(.started(id, number: number), now: now) }
+    return effects
+  }
+}
+
 /// The engine with no world around it: events in, effects compared.
 @Suite struct InstanceTests {
   let id = PartitionID(topic: "t", partition: 0)
@@ -36,6 +45,8 @@ import Testing
     return RecordBuffer(messages).withRecords { instance.handle(.records(id, $0), now: now) }
   }
 
+  func starts(_ effects: [Effect]) -> Bool { effects.contains { if case .start = $0 { true } else { false } } }
+
   func flush(in effects: [Effect]) -> FlushRequest? {
     for case .flush(let request) in effects { return request }
     return nil
@@ -43,15 +54,15 @@ import Testing
 
   func start(_ instance: Instance, _ partitions: [PartitionID]) {
     _ = instance.handle(.assigned(partitions), now: 0)
-    for p in partitions { _ = instance.handle(.acquired(acquired(p), local: nil), now: 0) }
+    for p in partitions { _ = instance.take(.acquired(acquired(p), local: nil), now: 0) }
   }
 
   @Test func anAcquiredPartitionStartsAtPostgreSQLsOffset() {
     let instance = instance()
     let first = instance.handle(.assigned([id]), now: 0)
     guard case .acquire([id])? = first.last else { Issue.record("no acquire: \(first)"); return }
-    let effects = instance.handle(.acquired(acquired(id, next: 77), local: nil), now: 1)
-    #expect(effects.contains { if case .start(id, Offset(77)) = $0 { true } else { false } })
+    let effects = instance.take(.acquired(acquired(id, next: 77), local: nil), now: 1)
+    #expect(effects.contains { if case .start(id, Offset(77), _) = $0 { true } else { false } })
   }
 
   @Test func aRetryWritesWhatTheFirstAttemptWouldHaveWritten() throws {
@@ -155,7 +166,7 @@ import Testing
       while now < begin + 100_000 {
         now += 100
         if instance.handle(.tick, now: now).contains(where: { if case .acquire([id]) = $0 { true } else { false } }) {
-          _ = instance.handle(.acquired(acquired(id, epoch: epoch, next: next), local: nil), now: now)
+          _ = instance.take(.acquired(acquired(id, epoch: epoch, next: next), local: nil), now: now)
           return now - begin
         }
       }
@@ -207,7 +218,7 @@ import Testing
     _ = reader.handle(.assigned([id]), now: 0)
     let effects = reader.handle(
       .acquired(acquired(id, epoch: 2, next: 5), local: LocalState(epoch: Epoch(epoch), snapshot: nil, deltas: deltas)), now: 0)
-    #expect(effects.contains { if case .start(id, Offset(used ? 9 : 5)) = $0 { true } else { false } })
+    #expect(effects.contains { if case .start(id, Offset(used ? 9 : 5), _) = $0 { true } else { false } })
     if used { #expect(flush(in: effects)?.parts[0].delta.ledger.applied == 4) } else { #expect(flush(in: effects) == nil) }
   }
 
@@ -224,8 +235,8 @@ import Testing
     _ = instance.handle(.assigned([id]), now: 0)
     var partition = acquired(id, next: 1000)
     partition.horizon = DeduplicationHorizon(offset: Offset(300), watermark: nil)
-    let started = instance.handle(.acquired(partition, local: nil), now: 0)
-    #expect(started.contains { if case .start(id, Offset(300)) = $0 { true } else { false } })
+    let started = instance.take(.acquired(partition, local: nil), now: 0)
+    #expect(started.contains { if case .start(id, Offset(300), _) = $0 { true } else { false } })
     let effects = instance.handle(.endOfPartition(id, Offset(500)), now: 5)
     #expect(effects.contains { if case .alert(id, Epoch(1), kind: "topic_ends_early", stops: true, _) = $0 { true } else { false } })
   }
@@ -236,8 +247,8 @@ import Testing
     var partition = acquired(id, next: 1000)
     partition.horizon = DeduplicationHorizon(offset: Offset(300), watermark: nil)
     partition.beginning = Offset(700)
-    let started = instance.handle(.acquired(partition, local: nil), now: 0)
-    #expect(started.contains { if case .start(id, Offset(700)) = $0 { true } else { false } })
+    let started = instance.take(.acquired(partition, local: nil), now: 0)
+    #expect(started.contains { if case .start(id, Offset(700), _) = $0 { true } else { false } })
     #expect(started.contains { if case .alert(id, Epoch(1), kind: "horizon_incomplete", stops: false, _) = $0 { true } else { false } })
   }
 
@@ -248,8 +259,8 @@ import Testing
     #expect(!instance.handle(.tick, now: 20_000).contains { if case .acquire = $0 { true } else { false } })
     #expect(instance.handle(.tick, now: 100_000).contains { if case .acquire([id]) = $0 { true } else { false } })
     // An operator has accepted the gap meanwhile.
-    let effects = instance.handle(.acquired(acquired(id, epoch: 3, next: 90), local: nil), now: 100_001)
-    #expect(effects.contains { if case .start(id, Offset(90)) = $0 { true } else { false } })
+    let effects = instance.take(.acquired(acquired(id, epoch: 3, next: 90), local: nil), now: 100_001)
+    #expect(effects.contains { if case .start(id, Offset(90), _) = $0 { true } else { false } })
     #expect(flush(in: feed(instance, id, 90..<99, now: 200_000)) != nil)
   }
 
@@ -277,7 +288,7 @@ import Testing
     let first = try #require(flush(in: feed(instance, id, 0..<10, now: 1000)))
     _ = instance.handle(.flushFinished(first.id, .committed), now: 1010)
     _ = instance.handle(.assigned([other]), now: 1020)
-    #expect(starts(instance.handle(.acquired(acquired(other, next: 40), local: nil), now: 1030)))
+    #expect(starts(instance.take(.acquired(acquired(other, next: 40), local: nil), now: 1030)))
     #expect(flush(in: feed(instance, other, 40..<90, now: 1100)) == nil)
     let soon = try #require(flush(in: feed(instance, other, 90..<200, now: 1200)))
     #expect(soon.parts.map(\.partition) == [other] && soon.parts[0].delta.to == Offset(200))
@@ -295,8 +306,6 @@ import Testing
   }
 
   func acquires(_ effects: [Effect]) -> Bool { effects.contains { if case .acquire = $0 { true } else { false } } }
-  func starts(_ effects: [Effect]) -> Bool { effects.contains { if case .start = $0 { true } else { false } } }
-
   /// Two acquisitions raise the epoch twice, and the second fences the first: this very instance.
   @Test func aRetryFromBeforeAPartitionWasLostDoesNotAcquireItTwice() {
     let instance = instance()
@@ -312,8 +321,8 @@ import Testing
     _ = instance.handle(.assigned([id]), now: 0)
     _ = instance.handle(.lost([id]), now: 1)
     _ = instance.handle(.assigned([id]), now: 2)
-    #expect(!starts(instance.handle(.acquired(acquired(id, epoch: 1), local: nil), now: 3)))
-    #expect(starts(instance.handle(.acquired(acquired(id, epoch: 2), local: nil), now: 4)))
+    #expect(!starts(instance.take(.acquired(acquired(id, epoch: 1), local: nil), now: 3)))
+    #expect(starts(instance.take(.acquired(acquired(id, epoch: 2), local: nil), now: 4)))
     let request = flush(in: feed(instance, id, 0..<5, now: 5))
     #expect(request?.parts[0].epoch == Epoch(2))
   }
@@ -324,7 +333,7 @@ import Testing
     _ = instance.handle(.assigned([id, other]), now: 0)
     let revoked = instance.handle(.revoked([id, other]), now: 1)
     #expect(!revoked.contains { if case .release = $0 { true } else { false } })
-    let answered = instance.handle(.acquired(acquired(id, epoch: 7), local: nil), now: 2)
+    let answered = instance.take(.acquired(acquired(id, epoch: 7), local: nil), now: 2)
     #expect(!starts(answered))
     #expect(answered.contains { if case .release(id, Epoch(7)) = $0 { true } else { false } })
     let failed = instance.handle(.acquireFailed([other], "away"), now: 3)
@@ -344,7 +353,7 @@ import Testing
     _ = instance.handle(.assigned([id]), now: 0)
     let effects = instance.handle(.offsetOutOfRange(id, "offset out of range"), now: 1)
     #expect(!effects.contains { if case .alert = $0 { true } else { false } })
-    #expect(starts(instance.handle(.acquired(acquired(id), local: nil), now: 2)))
+    #expect(starts(instance.take(.acquired(acquired(id), local: nil), now: 2)))
   }
 
   /// Seeking resumes a partition, the disk is still full.
@@ -353,10 +362,10 @@ import Testing
     _ = instance.handle(.assigned([id]), now: 0)
     var partition = acquired(id, next: 1000)
     partition.horizon = DeduplicationHorizon(offset: Offset(300), watermark: nil)
-    _ = instance.handle(.acquired(partition, local: nil), now: 0)
+    _ = instance.take(.acquired(partition, local: nil), now: 0)
     _ = instance.handle(.journalBlocked("no space left on device"), now: 1)
     let effects = instance.handle(.offsetOutOfRange(id, "offset out of range"), now: 2)
-    let seek = try #require(effects.firstIndex { if case .seek(id, Offset(1000)) = $0 { true } else { false } })
+    let seek = try #require(effects.firstIndex { if case .start(id, Offset(1000), _) = $0 { true } else { false } })
     #expect(effects[seek...].contains { if case .pause([id]) = $0 { true } else { false } })
   }
 }

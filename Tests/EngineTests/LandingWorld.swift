@@ -55,12 +55,13 @@ struct LandingMember {
       }
     }
   }
-  enum Command { case consumer(ConsumerCommand), start(PartitionID, Offset, UInt64) }
+
+  struct Refused: Error {}
 
   var landing: LandingInstance
   var rebalance = Rebalance()
   var inbox: [Message] = []
-  var commands: [Command] = []
+  var commands: [ConsumerCommand] = []
   var batch: [PartitionID: LandingPart] = [:]
   /// Next offset that is fetched of each assigned partition, and whether it is paused.
   var positions: [PartitionID: (next: Int64, isPaused: Bool)] = [:]
@@ -106,10 +107,10 @@ struct LandingMember {
 
   private mutating func perform(_ effect: LandingEffect, _ tables: inout LandingTables, _ dice: inout Dice) -> LandingEvent? {
     switch effect {
-    case .heard(let ids): commands.append(.consumer(.heard(ids)))
-    case .start(let id, let offset, let number): commands.append(.start(id, offset, number))
-    case .pause(let ids): commands.append(.consumer(.pause(ids)))
-    case .release(let id): commands.append(.consumer(.release(id)))
+    case .heard(let ids): commands.append(.heard(ids))
+    case .start(let id, let offset, let number): commands.append(.start(id, offset, number: number))
+    case .pause(let ids): commands.append(.pause(ids))
+    case .release(let id): commands.append(.release(id))
     case .drained: hasDrained = true
     case .fail(let text): faults.append(text)
     case .acquire(let ids): return tables.isAway ? .acquireFailed(ids, "away") : .acquired(tables.acquire(ids))
@@ -158,13 +159,17 @@ struct LandingMember {
   mutating func poll(_ length: Int64, _ dice: inout Dice) -> [PartitionID] {
     var unassigned: [PartitionID] = []
     for command in commands {
-      switch command {
-      case .consumer(let command): for call in rebalance.calls(for: command) { unassigned += carryOut(call) ?? [] }
-      case .start(let id, let offset, let number):
-        guard let answer = rebalance.start(id, offset.value) else { break }
-        let isTaken = !dice.one(in: 20) && rebalance.calls(for: answer).allSatisfy { carryOut($0) != nil }
-        if !isTaken, case .assign = answer { rebalance.notTaken(id) }
-        inbox.append(.event(isTaken ? .started(id, number: number) : .startFailed(id, number: number, "would not")))
+      var (asked, refuses) = (rebalance, false)
+      if case .start = command { refuses = dice.one(in: 20) }
+      let carried = asked.carryOut(command) { call in
+        guard !refuses, let ids = carryOut(call) else { throw Refused() }
+        unassigned += ids
+      }
+      rebalance = asked
+      switch carried {
+      case .started(let id, let number): inbox.append(.event(.started(id, number: number)))
+      case .startFailed(let id, let number, let reason): inbox.append(.event(.startFailed(id, number: number, reason)))
+      case .done, .refused, .ended: break
       }
     }
     commands = []
@@ -191,7 +196,7 @@ struct LandingMember {
     case .seek(let id, let offset):
       guard positions[id] != nil else { return nil }
       positions[id]?.next = offset
-    case .acknowledge, .end: break
+    case .acknowledge: break
     }
     return []
   }

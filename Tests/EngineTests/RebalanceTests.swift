@@ -19,15 +19,39 @@ import Testing
     #expect(rebalance.start(a, 5) == .seek(a, 5))
   }
 
+  struct WouldNot: Error, CustomStringConvertible { var description: String { "would not" } }
+
   /// There is no second assignment of a partition that the group leaves where it is.
   @Test func whatTheConsumerWouldNotTakeIsAssignedByTheNextStart() {
     var rebalance = Rebalance()
     _ = rebalance.assigned([a])
     rebalance.heard([a])
-    #expect(rebalance.start(a, 7) == .assign([a: 7]))
-    rebalance.notTaken(a)
-    #expect(rebalance.start(a, 7) == .assign([a: 7]))
-    #expect(rebalance.start(a, 8) == .seek(a, 8))
+    var calls: [ConsumerCall] = []
+    #expect(
+      rebalance.carryOut(.start(a, Offset(7), number: 1)) { _ in throw WouldNot() } == .startFailed(a, number: 1, "t/0 is not read yet: would not"))
+    #expect(rebalance.carryOut(.start(a, Offset(7), number: 2)) { calls.append($0) } == .started(a, number: 2))
+    #expect(rebalance.carryOut(.start(a, Offset(8), number: 3)) { calls.append($0) } == .started(a, number: 3))
+    #expect(calls == [.assign([a: 7]), .seek(a, 8), .resume([a])])
+  }
+
+  /// Resumed, it would be fetched from where it stood.
+  @Test func aPartitionThatCouldNotSeekIsNotResumed() {
+    var rebalance = Rebalance()
+    var calls: [ConsumerCall] = []
+    let carried = rebalance.carryOut(.start(a, Offset(7), number: 1)) { call in
+      calls.append(call)
+      throw WouldNot()
+    }
+    #expect(carried == .startFailed(a, number: 1, "t/0 is not read yet: would not"))
+    #expect(calls == [.seek(a, 7)])
+  }
+
+  @Test func whatAnotherCallIsRefusedIsSaid() {
+    var rebalance = Rebalance()
+    #expect(rebalance.carryOut(.pause([a])) { _ in throw WouldNot() } == .refused("would not"))
+    #expect(rebalance.carryOut(.pause([a])) { _ in } == .done)
+    #expect(rebalance.carryOut(.drained) { _ in throw WouldNot() } == .ended(nil))
+    #expect(rebalance.carryOut(.failed(.again("disk"))) { _ in } == .ended(.again("disk")))
   }
 
   @Test func nothingIsAnsweredAtOnce() {

@@ -22,7 +22,7 @@ import Testing
     let instance = Instance(plan: Self.plan, seed: 1, limits: limits, dice: 1)
     _ = instance.handle(.assigned(partitions), now: 0)
     for id in partitions {
-      _ = instance.handle(
+      _ = instance.take(
         .acquired(
           AcquiredPartition(partition: id, epoch: Epoch(1), previousEpoch: Epoch(0), nextOffset: Offset(0), watermark: nil, chunks: [], horizon: nil),
           local: nil), now: 0)
