@@ -271,7 +271,7 @@ public final class Consumer {
   /// the partition is taken out of the assignment and put in again.
   public func seek(_ at: TopicPartition, to offset: Int64) throws {
     let (failure, code): (String?, rd_kafka_resp_err_t) = withPartitionList([(at, offset)]) { list in
-      guard let error = rd_kafka_seek_partitions(handle.raw, list, 2000) else { return (nil, list.pointee.elems[0].err) }
+      guard let error = rd_kafka_seek_partitions(handle.raw, list, Self.seekTimeout) else { return (nil, list.pointee.elems[0].err) }
       defer { rd_kafka_error_destroy(error) }
       return (String(cString: rd_kafka_error_string(error)), rd_kafka_error_code(error))
     }
