@@ -36,6 +36,8 @@ public final class Consumer {
   private var positions: [TopicPartition: Int64] = [:]
   /// Offsets that were out of range, by the last poll.
   private var outOfRange: [TopicPartition: Int64] = [:]
+  /// A revocation is not answered yet.
+  private var isAskedBack = false
   private var paused: Set<TopicPartition> = []
   /// Passing errors since the start.
   public private(set) var errorCount = 0
@@ -205,6 +207,7 @@ public final class Consumer {
     switch event {
     case .records(let set) where positions[set.at] != nil: positions[set.at] = set.offsets[set.count - 1] + 1
     case .endOfPartition(let at, let end): if let position = positions[at] { positions[at] = max(position, end) }
+    case .revoked: isAskedBack = true
     case .lost(let partitions): forget(partitions)
     default: break
     }
@@ -275,6 +278,7 @@ public final class Consumer {
   }
 
   private func forget(_ partitions: [TopicPartition]) {
+    isAskedBack = false
     for at in partitions { positions[at] = nil }
     paused.subtract(partitions)
   }
@@ -292,7 +296,8 @@ public final class Consumer {
   /// Fetching goes on at `offset`. Waits up to two seconds for librdkafka's own threads, not for a broker.
   ///
   /// After an offset that Kafka does not have, librdkafka has ended the partition's fetching for good and refuses to seek:
-  /// the partition is taken out of the assignment and put in again.
+  /// the partition is taken out of the assignment and put in again. Taking it out would answer a revocation that waits for its
+  /// answer: until then it is refused.
   public func seek(_ at: TopicPartition, to offset: Int64) throws {
     let (failure, code): (String?, rd_kafka_resp_err_t) = withPartitionList([(at, offset)]) { list in
       guard let error = rd_kafka_seek_partitions(handle.raw, list, Self.seekTimeout) else { return (nil, list.pointee.elems[0].err) }
@@ -303,7 +308,7 @@ public final class Consumer {
       positions[at] = offset
       return
     }
-    guard code == RD_KAFKA_RESP_ERR__STATE, positions[at] != nil else {
+    guard code == RD_KAFKA_RESP_ERR__STATE, positions[at] != nil, !(isAskedBack && Self.isCooperative(handle.raw)) else {
       throw KafkaError(code: .other, message: "seek \(at) to \(offset): \(failure ?? RdKafkaHandle.text(code))")
     }
     let wasPaused = paused.contains(at)

@@ -143,6 +143,8 @@ final class SimulatedConsumer {
     case .resume(let ids): for id in ids { fetching[id]?.isPaused = false }
     case .seek(let id, let offset):
       guard let at = fetching[id] else { throw Refused(reason: "seek: \(id) is not assigned") }
+      // Such a one is taken out and put in again, which would answer the revocation.
+      if at.isStuck, asked == .revoked, world.scenario.isCooperative { throw Refused(reason: "seek: \(id) waits for the end of a revocation") }
       if world.strikes(.callRefused, 3000, &dice) { throw Refused(reason: "seek: \(id) timed out") }
       fetching[id] = Fetching(position: offset, isPaused: at.isPaused)
     case .acknowledge(let offsets):

@@ -71,4 +71,42 @@ import Testing
     #expect(Set(offsets) == Set(4..<10))
     #expect(ends.last == 10)
   }
+
+  /// Of librdkafka's calls, the one that takes a partition out is the answer to a revocation as well.
+  @Test func aPartitionThatIsPutInAnewDoesNotAnswerARevocation() throws {
+    let broker = try DevelopmentBroker()
+    let first = try consumer(broker, "cooperative-sticky", partitions: 4, each: 10)
+    try first.assign((0..<4).map { (TopicPartition(topic: "events", partition: $0), offset: 5000) })
+    var outOfRange = 0
+    ConsumerTests().poll(first) { if case .offsetOutOfRange = $0 { outOfRange += 1 } } until: { outOfRange == 4 }
+    let second = try Consumer(AssignmentTests().settings(broker, "cooperative-sticky"), group: "g", topics: ["events"])
+    var revoked: [TopicPartition] = [], moved = 0, offsets: [Int64] = []
+    func pollBoth(seconds: Double, until isDone: () -> Bool) throws {
+      let end = Date(timeIntervalSinceNow: seconds)
+      while Date() < end, !isDone() {
+        for event in first.poll(timeout: 20) {
+          if case .assigned = event { try first.assign([]) }
+          if case .revoked(let partitions) = event { revoked = partitions }
+          if case .records(let set) = event { for i in 0..<set.count { offsets.append(set.offsets[i]) } }
+        }
+        for case .assigned(let partitions) in second.poll(timeout: 20) {
+          moved += partitions.count
+          try second.assign([])
+        }
+      }
+    }
+    try pollBoth(seconds: 30) { !revoked.isEmpty }
+    let kept = try #require((0..<4).map { TopicPartition(topic: "events", partition: $0) }.first { !revoked.contains($0) })
+    #expect(throws: KafkaError.self) { try first.seek(kept, to: 4) }
+    try pollBoth(seconds: 3) { moved > 0 }
+    #expect(moved == 0)
+    first.unassign(revoked)
+    try pollBoth(seconds: 30) { moved > 0 }
+    #expect(moved == revoked.count)
+    try first.seek(kept, to: 4)
+    try pollBoth(seconds: 30) { offsets.count >= 6 }
+    #expect(offsets == Array(4..<10))
+    second.close()
+    first.close()
+  }
 }
