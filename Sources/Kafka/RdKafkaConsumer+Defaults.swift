@@ -1,3 +1,5 @@
+import CRdKafka
+
 /// Properties that a consumer has unless somebody says otherwise.
 extension Consumer {
   /// 64 MiB of messages wait at most: enough to hide a fetch's round trip, little enough to bound memory.
@@ -24,4 +26,7 @@ extension Consumer {
     if settings.properties.last(where: { $0.name == "group.protocol" })?.value.lowercased() == "consumer" { return [] }
     return [("partition.assignment.strategy", "cooperative-sticky"), ("heartbeat.interval.ms", "500"), ("session.timeout.ms", isStatic ? "45000" : "6000")]
   }
+
+  /// Two seconds. librdkafka before 2.1 waits a thousandth of what it is told.
+  static let seekTimeout: Int32 = rd_kafka_version() < 0x0201_00ff ? 2_000_000 : 2000
 }

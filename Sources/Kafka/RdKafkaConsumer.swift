@@ -34,6 +34,10 @@ public final class Consumer {
   private var missing: Set<String> = []
   /// What is assigned: the next offset to be delivered of each.
   private var positions: [TopicPartition: Int64] = [:]
+  /// Offsets that were out of range, by the last poll.
+  private var outOfRange: [TopicPartition: Int64] = [:]
+  /// A revocation is not answered yet.
+  private var isAskedBack = false
   private var paused: Set<TopicPartition> = []
   /// Passing errors since the start.
   public private(set) var errorCount = 0
@@ -191,13 +195,33 @@ public final class Consumer {
       last!.append(message)
     }
     events.append(contentsOf: open.map { .records($0) })
-    for case .records(let set) in events where positions[set.at] != nil { positions[set.at] = set.offsets[set.count - 1] + 1 }
-    if !box.events.isEmpty {
-      for case .lost(let partitions) in box.events { forget(partitions) }
-      events.append(contentsOf: box.events)
-      box.events.removeAll()
-    }
+    for event in events { note(event) }
+    for event in box.events { note(event) }
+    if !outOfRange.isEmpty { events = withoutOutdated(events) }
+    events.append(contentsOf: box.events)
+    box.events.removeAll()
     return events
+  }
+
+  private func note(_ event: ConsumerEvent) {
+    switch event {
+    case .records(let set) where positions[set.at] != nil: positions[set.at] = set.offsets[set.count - 1] + 1
+    case .endOfPartition(let at, let end): if let position = positions[at] { positions[at] = max(position, end) }
+    case .revoked: isAskedBack = true
+    case .lost(let partitions): forget(partitions)
+    default: break
+    }
+  }
+
+  /// librdkafka holds back what it fetched before a seek, but not its report that an offset was out of range; and what comes late
+  /// may have ended the new fetching as well. A report of another offset than the next one is no news: the partition is sent there again.
+  private func withoutOutdated(_ events: [ConsumerEvent]) -> [ConsumerEvent] {
+    defer { outOfRange.removeAll() }
+    return events.filter { event in
+      guard case .offsetOutOfRange(let at, _) = event, let offset = outOfRange[at], let position = positions[at], offset != position else { return true }
+      do { try seek(at, to: position) } catch { return true }
+      return false
+    }
   }
 
   private func event(of message: UnsafeMutablePointer<rd_kafka_message_t>) -> ConsumerEvent? {
@@ -207,7 +231,10 @@ public final class Consumer {
     let text = rd_kafka_message_errstr(message).map { String(cString: $0) } ?? RdKafkaHandle.text(m.err)
     switch m.err {
     case RD_KAFKA_RESP_ERR__PARTITION_EOF: return .endOfPartition(at, m.offset)
-    case RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET, RD_KAFKA_RESP_ERR_OFFSET_OUT_OF_RANGE: return .offsetOutOfRange(at, text)
+    case RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET, RD_KAFKA_RESP_ERR_OFFSET_OUT_OF_RANGE:
+      // A log that was truncated is another matter, and always reported.
+      if text.contains(RdKafkaHandle.text(RD_KAFKA_RESP_ERR_OFFSET_OUT_OF_RANGE)) { outOfRange[at] = m.offset }
+      return .offsetOutOfRange(at, text)
     case RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART, RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC, RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION:
       return missing.insert(topic).inserted ? .topicMissing(topic) : nil
     case RD_KAFKA_RESP_ERR__FATAL: return .fatal(text)
@@ -251,6 +278,7 @@ public final class Consumer {
   }
 
   private func forget(_ partitions: [TopicPartition]) {
+    isAskedBack = false
     for at in partitions { positions[at] = nil }
     paused.subtract(partitions)
   }
@@ -268,10 +296,11 @@ public final class Consumer {
   /// Fetching goes on at `offset`. Waits up to two seconds for librdkafka's own threads, not for a broker.
   ///
   /// After an offset that Kafka does not have, librdkafka has ended the partition's fetching for good and refuses to seek:
-  /// the partition is taken out of the assignment and put in again.
+  /// the partition is taken out of the assignment and put in again. Taking it out would answer a revocation that waits for its
+  /// answer: until then it is refused.
   public func seek(_ at: TopicPartition, to offset: Int64) throws {
     let (failure, code): (String?, rd_kafka_resp_err_t) = withPartitionList([(at, offset)]) { list in
-      guard let error = rd_kafka_seek_partitions(handle.raw, list, 2000) else { return (nil, list.pointee.elems[0].err) }
+      guard let error = rd_kafka_seek_partitions(handle.raw, list, Self.seekTimeout) else { return (nil, list.pointee.elems[0].err) }
       defer { rd_kafka_error_destroy(error) }
       return (String(cString: rd_kafka_error_string(error)), rd_kafka_error_code(error))
     }
@@ -279,7 +308,7 @@ public final class Consumer {
       positions[at] = offset
       return
     }
-    guard code == RD_KAFKA_RESP_ERR__STATE, positions[at] != nil else {
+    guard code == RD_KAFKA_RESP_ERR__STATE, positions[at] != nil, !(isAskedBack && Self.isCooperative(handle.raw)) else {
       throw KafkaError(code: .other, message: "seek \(at) to \(offset): \(failure ?? RdKafkaHandle.text(code))")
     }
     let wasPaused = paused.contains(at)
@@ -325,29 +354,4 @@ public final class Consumer {
     rd_kafka_consumer_close(handle.raw)
     box.events.removeAll()
   }
-}
-
-/// Offsets and partition counts, from any thread; calls block up to their timeout.
-public struct ClusterMetadata: Sendable {
-  private let handle: RdKafkaHandle
-  init(_ handle: RdKafkaHandle) { self.handle = handle }
-
-  /// A connection of its own. A consumer's, since a producer that asks for a topic makes it.
-  public init(_ settings: KafkaSettings) throws {
-    handle = try RdKafkaHandle(
-      RD_KAFKA_CONSUMER, settings, defaults: [("client.id", "tidemark-metadata"), ("allow.auto.create.topics", "false")], keepsErrors: true)
-  }
-
-  /// The first offset that Kafka still has and the one that the next message will get.
-  public func watermarks(_ at: TopicPartition, timeout: Int32 = 5000) throws(KafkaError) -> (low: Int64, high: Int64) {
-    try handle.watermarks(at, timeout: timeout)
-  }
-
-  /// nil: there is no such topic (yet).
-  public func partitionCount(_ topic: String, timeout: Int32 = 5000) throws(KafkaError) -> Int? {
-    try handle.partitionCount(topic, timeout: timeout)
-  }
-
-  /// Version of the librdkafka that runs.
-  public static var libraryVersion: String { String(cString: rd_kafka_version_str()) }
 }

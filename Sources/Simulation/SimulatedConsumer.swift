@@ -143,8 +143,12 @@ final class SimulatedConsumer {
     case .resume(let ids): for id in ids { fetching[id]?.isPaused = false }
     case .seek(let id, let offset):
       guard let at = fetching[id] else { throw Refused(reason: "seek: \(id) is not assigned") }
-      if world.strikes(.callRefused, 3000, &dice) { throw Refused(reason: "seek: \(id) timed out") }
-      fetching[id] = Fetching(position: offset, isPaused: at.isPaused)
+      // Such a one is taken out and put in again, which would answer the revocation.
+      if at.isStuck, asked == .revoked, world.scenario.isCooperative { throw Refused(reason: "seek: \(id) waits for the end of a revocation") }
+      let isLate = world.strikes(.callRefused, 3000, &dice)
+      // librdkafka carries out what it was asked for, even when nobody waits any more.
+      if !isLate || dice.flip() { fetching[id] = Fetching(position: offset, isPaused: at.isPaused) }
+      if isLate { throw Refused(reason: "seek: \(id) timed out") }
     case .acknowledge(let offsets):
       for (id, offset) in offsets.sorted(by: { $0.key < $1.key }) where offset.value > world.store.next(id) {
         world.fail("\(name) acknowledged offset \(offset.value) of \(id), the store is at \(world.store.next(id))")

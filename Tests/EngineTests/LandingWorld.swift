@@ -161,7 +161,10 @@ struct LandingMember {
     for command in commands {
       var (asked, refuses) = (rebalance, false)
       if case .start = command { refuses = dice.one(in: 20) }
+      let isLate = refuses && dice.one(in: 2)
       let carried = asked.carryOut(command) { call in
+        // A seek that nobody waits for any more is carried out all the same.
+        if case .seek = call, isLate { _ = carryOut(call) }
         guard !refuses, let ids = carryOut(call) else { throw Refused() }
         unassigned += ids
       }
