@@ -41,6 +41,20 @@ public final class InstanceWorker {
     perform(instance.handle(event, now: now), now)
   }
 
+  /// Takes a message; `consume` takes what a poll has found.
+  public func handle<Event>(_ message: WorkerMessage<Event>, now: Milliseconds, consume: (Event) -> Void) {
+    switch message {
+    case .consumer(let event): consume(event)
+    case .acquired(let partitions): acquired(partitions, now: now)
+    case .acquireFailed(let partitions, let reason): handle(.acquireFailed(partitions, reason), now: now)
+    case .acquireRefused(let partition, let reason): handle(.acquireRefused(partition, reason), now: now)
+    case .started(let partition, let number): handle(.started(partition, number: number), now: now)
+    case .startFailed(let partition, let number, let reason): handle(.startFailed(partition, number: number, reason), now: now)
+    case .flushFinished(let id, let outcome): handle(.flushFinished(id, outcome), now: now)
+    case .drain: handle(.drain, now: now)
+    }
+  }
+
   /// Partitions that the store has handed over; the journal is asked what it holds of each.
   public func acquired(_ partitions: [AcquiredPartition], now: Milliseconds) {
     for partition in partitions { handle(.acquired(partition, local: recovered(partition.partition)), now: now) }

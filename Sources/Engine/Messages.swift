@@ -3,6 +3,18 @@ import Aggregation
 // What the threads of an instance say to each other. The runtime sends it through mailboxes between real threads, the
 // simulator through queues in virtual time.
 
+/// What the worker's thread is told; `Event` is what a poll finds.
+public enum WorkerMessage<Event> {
+  case consumer(Event)
+  case acquired([AcquiredPartition])
+  case acquireFailed([PartitionID], String)
+  case acquireRefused(PartitionID, String)
+  case started(PartitionID, number: UInt64)
+  case startFailed(PartitionID, number: UInt64, String)
+  case flushFinished(UInt64, FlushOutcome)
+  case drain
+}
+
 /// What the store's thread is asked for; it answers in the order of asking.
 public enum StoreRequest: Sendable {
   case acquire([PartitionID])

@@ -68,7 +68,7 @@ public final class InstanceRunner: Sendable {
     shared.update { $0.phase = .joining }
     defer { shared.update { $0.phase = .ended } }
 
-    let workers = Workers((0..<settings.workers).map { _ in Mailbox<WorkerMessage>() })
+    let workers = Workers((0..<settings.workers).map { _ in WorkerInbox() })
     let toPoller = Mailbox<ConsumerCommand>()
     let threads = (0..<settings.workers).map { number in
       start(number, warehouses[number], journals[number], seed, consumer.metadata, workers, toPoller, goal: number == 0 ? goal : nil)
@@ -88,7 +88,7 @@ public final class InstanceRunner: Sendable {
 
   /// A worker's thread and its store's.
   private struct WorkerThreads {
-    let inbox: Mailbox<WorkerMessage>
+    let inbox: WorkerInbox
     let requests: Mailbox<StoreRequest>
     let worker: Worker
     let store: Worker

@@ -8,7 +8,7 @@ struct StoreLoop {
   let warehouse: Warehouse
   let metadata: ClusterMetadata
   let requests: Mailbox<StoreRequest>
-  let worker: Mailbox<WorkerMessage>
+  let worker: WorkerInbox
   let shared: SharedStatus
   let say: @Sendable (Severity, String) -> Void
   let observer: StoreObserver

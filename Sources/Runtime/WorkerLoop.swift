@@ -3,24 +3,14 @@ import Engine
 import Journal
 import Kafka
 
-/// What the worker's thread is told.
-enum WorkerMessage {
-  case consumer(ConsumerEvent)
-  case acquired([AcquiredPartition])
-  case acquireFailed([PartitionID], String)
-  case acquireRefused(PartitionID, String)
-  case started(PartitionID, number: UInt64)
-  case startFailed(PartitionID, number: UInt64, String)
-  case flushFinished(UInt64, FlushOutcome)
-  case drain
-}
+typealias WorkerInbox = Mailbox<WorkerMessage<ConsumerEvent>>
 
 /// A thread that owns partitions: it folds their events, writes their journal, and hands everything else on. It shares
 /// nothing with the other workers of its instance.
 struct WorkerLoop {
   let number: Int
   let instance: Instance
-  let inbox: Mailbox<WorkerMessage>
+  let inbox: WorkerInbox
   let store: Mailbox<StoreRequest>
   let poller: Mailbox<ConsumerCommand>
   let shared: SharedStatus
@@ -34,7 +24,7 @@ struct WorkerLoop {
   private var shown = WorkerStatus()
 
   init(
-    number: Int, instance: Instance, journal: Journal?, inbox: Mailbox<WorkerMessage>, store: Mailbox<StoreRequest>, poller: Mailbox<ConsumerCommand>,
+    number: Int, instance: Instance, journal: Journal?, inbox: WorkerInbox, store: Mailbox<StoreRequest>, poller: Mailbox<ConsumerCommand>,
     shared: SharedStatus, endsOnAlert: Bool, say: @escaping @Sendable (Severity, String) -> Void
   ) {
     self.number = number
@@ -114,21 +104,11 @@ struct WorkerLoop {
     shared.publish(shown, of: number)
   }
 
-  private mutating func handle(_ message: WorkerMessage) {
+  private mutating func handle(_ message: WorkerMessage<ConsumerEvent>) {
     let now = Clock.milliseconds()
-    switch message {
-    case .consumer(let event): handle(event, now)
-    case .acquired(let partitions): worker.acquired(partitions, now: now)
-    case .acquireFailed(let partitions, let reason): worker.handle(.acquireFailed(partitions, reason), now: now)
-    case .acquireRefused(let partition, let reason): worker.handle(.acquireRefused(partition, reason), now: now)
-    case .started(let partition, let number): worker.handle(.started(partition, number: number), now: now)
-    case .startFailed(let partition, let number, let reason): worker.handle(.startFailed(partition, number: number, reason), now: now)
-    case .flushFinished(let id, let outcome):
-      if outcome == .committed { shared.update { $0.lastCommit = Clock.nanoseconds() } }
-      worker.handle(.flushFinished(id, outcome), now: now)
-      noteAges()
-    case .drain: worker.handle(.drain, now: now)
-    }
+    if case .flushFinished(_, .committed) = message { shared.update { $0.lastCommit = Clock.nanoseconds() } }
+    worker.handle(message, now: now) { handle($0, now) }
+    if case .flushFinished = message { noteAges() }
   }
 
   private mutating func handle(_ event: ConsumerEvent, _ now: Milliseconds) {

@@ -1,11 +1,12 @@
 import Aggregation
+import Engine
 import Kafka
 
 /// The workers of an instance, by the partitions that each owns.
 struct Workers: Sendable {
-  private let inboxes: [Mailbox<WorkerMessage>]
+  private let inboxes: [WorkerInbox]
 
-  init(_ inboxes: [Mailbox<WorkerMessage>]) { self.inboxes = inboxes }
+  init(_ inboxes: [WorkerInbox]) { self.inboxes = inboxes }
 
   var count: Int { inboxes.count }
 
@@ -17,8 +18,8 @@ struct Workers: Sendable {
     return Int((hash % UInt64(count) + UInt64(UInt32(bitPattern: at.partition))) % UInt64(count))
   }
 
-  subscript(number: Int) -> Mailbox<WorkerMessage> { inboxes[number] }
-  subscript(at: TopicPartition) -> Mailbox<WorkerMessage> { inboxes[Self.owner(of: at, among: count)] }
+  subscript(number: Int) -> WorkerInbox { inboxes[number] }
+  subscript(at: TopicPartition) -> WorkerInbox { inboxes[Self.owner(of: at, among: count)] }
 
   /// Tells each worker what concerns its partitions, and none what concerns none.
   func post(_ partitions: [TopicPartition], _ event: ([TopicPartition]) -> ConsumerEvent) {

@@ -3,7 +3,7 @@ import Engine
 
 /// The worker's thread: it takes messages and ticks, and dies at any of its effects.
 extension SimulatedProcess {
-  func post(_ message: WorkerMessage) {
+  func post(_ message: WorkerMessage<ConsumerEvent>) {
     inbox.append(message)
     wakeWorker()
   }
@@ -35,23 +35,21 @@ extension SimulatedProcess {
     }
   }
 
-  private func handle(_ message: WorkerMessage, _ worker: InstanceWorker) {
-    switch message {
-    case .consumer(.records(let id, let buffer, let range)):
+  private func handle(_ message: WorkerMessage<ConsumerEvent>, _ worker: InstanceWorker) {
+    guard case .acquired(let partitions) = message else { return worker.handle(message, now: now) { consume($0, worker) } }
+    for partition in partitions { acquired(partition, worker) }
+  }
+
+  private func consume(_ event: ConsumerEvent, _ worker: InstanceWorker) {
+    switch event {
+    case .records(let id, let buffer, let range):
       world.trace { "\(self.name): records of \(id) from \(range.lowerBound) below \(range.upperBound)" }
       buffer.withRecords { worker.handle(.records(id, $0), now: now) }
-    case .consumer(.endOfPartition(let id, let offset)): worker.handle(.endOfPartition(id, offset), now: now)
-    case .consumer(.outOfRange(let id, let reason)): worker.handle(.offsetOutOfRange(id, reason), now: now)
-    case .consumer(.assigned(let ids)): worker.handle(.assigned(ids), now: now)
-    case .consumer(.revoked(let ids)): worker.handle(.revoked(ids), now: now)
-    case .consumer(.lost(let ids)): worker.handle(.lost(ids), now: now)
-    case .acquired(let partitions): for partition in partitions { acquired(partition, worker) }
-    case .acquireFailed(let ids, let reason): worker.handle(.acquireFailed(ids, reason), now: now)
-    case .acquireRefused(let id, let reason): worker.handle(.acquireRefused(id, reason), now: now)
-    case .started(let id, let number): worker.handle(.started(id, number: number), now: now)
-    case .startFailed(let id, let number, let reason): worker.handle(.startFailed(id, number: number, reason), now: now)
-    case .flushFinished(let id, let outcome): worker.handle(.flushFinished(id, outcome), now: now)
-    case .drain: worker.handle(.drain, now: now)
+    case .endOfPartition(let id, let offset): worker.handle(.endOfPartition(id, offset), now: now)
+    case .outOfRange(let id, let reason): worker.handle(.offsetOutOfRange(id, reason), now: now)
+    case .assigned(let ids): worker.handle(.assigned(ids), now: now)
+    case .revoked(let ids): worker.handle(.revoked(ids), now: now)
+    case .lost(let ids): worker.handle(.lost(ids), now: now)
     }
   }
 

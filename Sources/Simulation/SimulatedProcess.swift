@@ -2,18 +2,6 @@ import Aggregation
 import Engine
 import Journal
 
-/// What the worker's thread is told.
-enum WorkerMessage {
-  case consumer(ConsumerEvent)
-  case acquired([AcquiredPartition])
-  case acquireFailed([PartitionID], String)
-  case acquireRefused(PartitionID, String)
-  case started(PartitionID, number: UInt64)
-  case startFailed(PartitionID, number: UInt64, String)
-  case flushFinished(UInt64, FlushOutcome)
-  case drain
-}
-
 /// One instance as a process: the runtime's three threads in virtual time around the real worker, engine and journal. It
 /// dies, stops and goes on as processes do; its disk outlives it.
 ///
@@ -33,7 +21,7 @@ final class SimulatedProcess {
   var consumer: SimulatedConsumer?
   var store: StoreClient?
   private var rebalance = Rebalance()
-  var inbox: [WorkerMessage] = []
+  var inbox: [WorkerMessage<ConsumerEvent>] = []
   var commands: [ConsumerCommand] = []
   var isWorkerAwake = false
   var hangsUntil: Int64 = 0

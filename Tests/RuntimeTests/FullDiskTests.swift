@@ -35,7 +35,7 @@ private struct FullStorage: Storage {
   @Test func aPartitionTakenOverWhileTheDiskIsFullIsPausedAfterItsStart() throws {
     let journal = try Journal(
       directory: "journal", identity: JournalIdentity(fingerprint: "f", seed: 1), options: JournalOptions(), storage: FullStorage())
-    let inbox = Mailbox<WorkerMessage>(), store = Mailbox<StoreRequest>(), poller = Mailbox<ConsumerCommand>()
+    let inbox = WorkerInbox(), store = Mailbox<StoreRequest>(), poller = Mailbox<ConsumerCommand>()
     var worker = WorkerLoop(
       number: 0, instance: Instance(plan: Self.plan, seed: 1, limits: InstanceLimits(), dice: 1), journal: journal, inbox: inbox, store: store,
       poller: poller, shared: SharedStatus(workers: 1), endsOnAlert: false, say: { _, _ in })

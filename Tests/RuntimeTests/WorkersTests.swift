@@ -1,3 +1,4 @@
+import Engine
 import Kafka
 import Testing
 
@@ -19,7 +20,7 @@ import Testing
   }
 
   @Test func everyPartitionIsToldOnceAndToItsOwner() {
-    let inboxes = (0..<3).map { _ in Mailbox<WorkerMessage>() }
+    let inboxes = (0..<3).map { _ in WorkerInbox() }
     let workers = Workers(inboxes)
     workers.post(partitions) { .assigned($0) }
     workers.post([partitions[0]]) { .revoked($0) }

@@ -38,11 +38,41 @@ BOOKS = {
            AND q."offset" >= l.from_offset AND q."offset" < l.to_offset
          GROUP BY l.topology, l.topic, l.partition, l.from_offset
         HAVING l.late + l.quarantined - l.quarantine_omitted <> count(q."offset")""",
+    "landing: the ledger has neither holes nor overlaps, and begins at 0": """
+        SELECT topic, partition, from_offset, before FROM (
+          SELECT topic, partition, from_offset, COALESCE(lag(to_offset) OVER w, 0) AS before
+            FROM tidemark.landing_ledger WINDOW w AS (PARTITION BY topology, topic, partition ORDER BY from_offset)) l
+         WHERE before <> from_offset""",
+    "landing: next_offset is the ledger's end, and where the stream ended": """
+        SELECT p.topic, p.partition, p.next_offset, s.next_offset, max(l.to_offset) FROM tidemark.landing p
+          LEFT JOIN tidemark.partition s USING (topology, topic, partition) LEFT JOIN tidemark.landing_ledger l USING (topology, topic, partition)
+         GROUP BY p.topology, p.topic, p.partition, s.next_offset
+        HAVING p.next_offset IS DISTINCT FROM COALESCE(max(l.to_offset), 0) OR p.next_offset IS DISTINCT FROM s.next_offset""",
+    # Offsets that hold no event are the empty messages that the stream has counted.
+    "landing: each offset is landed, refused or empty, once, as the ledgers say": """
+        SELECT p.topic, p.partition, p.next_offset, l.landed, l.refused, l.empty, s.tombstones, e.landed, e.refused, e.offsets, e.within_holes
+          FROM tidemark.landing p
+          JOIN (SELECT topology, topic, partition, sum(landed) AS landed, sum(quarantined) AS refused, sum(hole_count) AS empty
+                  FROM tidemark.landing_ledger GROUP BY 1, 2, 3) l USING (topology, topic, partition)
+          JOIN (SELECT topology, topic, partition, sum(tombstones) AS tombstones FROM tidemark.ledger GROUP BY 1, 2, 3) s
+         USING (topology, topic, partition)
+          JOIN (SELECT topology, topic, partition, count(*) FILTER (WHERE is_landed) AS landed, count(*) FILTER (WHERE NOT is_landed) AS refused,
+                       count(DISTINCT "offset") AS offsets, count(*) FILTER (WHERE "offset" <@ holes) AS within_holes
+                  FROM (SELECT topology, topic, partition, "offset", true AS is_landed FROM raw.events UNION ALL
+                        SELECT topology, topic, partition, "offset", false FROM tidemark.landing_quarantine) all_of_them
+                  JOIN (SELECT topology, topic, partition, range_agg(holes) AS holes FROM (
+                          SELECT topology, topic, partition, unnest(holes) AS holes FROM tidemark.landing_ledger UNION ALL
+                          SELECT topology, topic, partition, int8range(0, 0) FROM tidemark.landing) ranges GROUP BY 1, 2, 3) h
+                 USING (topology, topic, partition) WHERE "offset" >= 0 GROUP BY 1, 2, 3) e USING (topology, topic, partition)
+         WHERE (e.landed, e.refused, s.tombstones) IS DISTINCT FROM (l.landed, l.refused, l.empty) OR e.within_holes <> 0
+            OR (e.offsets, e.landed + e.refused + l.empty) IS DISTINCT FROM (e.landed + e.refused, p.next_offset)""",
     "no row was rejected": "SELECT aggregate, window_start, key, message FROM tidemark.rejected_row",
     # What operators are told of a rough time (late, slow, much refused) is true here, and no difference.
     "no partition was stopped or lost what it needs": f"""
         SELECT topic, partition, kind, message FROM tidemark.alert WHERE kind NOT IN ({', '.join(f"'{kind}'" for kind in ROUGH_TIMES)})""",
-    "nobody owns a partition any more": "SELECT topic, partition, owner FROM tidemark.partition WHERE owner IS NOT NULL",
+    "nobody owns a partition any more": """
+        SELECT topic, partition, owner FROM tidemark.partition WHERE owner IS NOT NULL UNION ALL
+        SELECT topic, partition, owner FROM tidemark.landing WHERE owner IS NOT NULL""",
 }
 
 
@@ -92,6 +122,16 @@ PLANTED = {
     "a partition that was stopped": """
         INSERT INTO tidemark.alert (topology, topic, partition, kind, message)
         SELECT topology, topic, partition, 'offset_out_of_range', 'planted' FROM tidemark.partition LIMIT 1""",
+    "a batch that landing's ledger forgot": "DELETE FROM tidemark.landing_ledger WHERE ctid = (SELECT max(ctid) FROM tidemark.landing_ledger)",
+    "a landed event booked as a hole": """
+        UPDATE tidemark.landing_ledger SET landed = landed - 1, hole_count = hole_count + 1
+         WHERE ctid = (SELECT min(ctid) FROM tidemark.landing_ledger WHERE landed > 0)""",
+    "an offset of landing that ran ahead": "UPDATE tidemark.landing SET next_offset = next_offset + 1 WHERE partition = 0",
+    "a landed event that is gone": """
+        DO $$ BEGIN EXECUTE (
+          SELECT format('DELETE FROM raw.%I WHERE (topic, partition, "offset") = (%L, %s, %s)', 'events_' || translate(topology, '-', '_'), topic, partition, "offset")
+            FROM raw.events LIMIT 1);
+        END $$""",
     "a late count that is one too high": "UPDATE tidemark.late_count SET late = late + 1 WHERE ctid = (SELECT min(ctid) FROM tidemark.late_count)",
 }
 

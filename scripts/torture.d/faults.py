@@ -24,6 +24,7 @@ POSTGRES = {
     "statement cancelled": of_database.statement_cancelled, "connections exhausted": of_database.connections_exhausted,
     "PostgreSQL read-only": of_database.read_only,
     "rows locked": of_database.locked("offset rows", "SELECT count(*) FROM (SELECT FROM tidemark.partition WHERE partition % 2 = 0 FOR UPDATE) p"),
+    "landing locked": of_database.locked("landing's offset rows", "SELECT count(*) FROM (SELECT FROM tidemark.landing WHERE partition % 2 = 1 FOR UPDATE) p"),
     "table locked": of_database.locked("analytics.daily_metrics", "LOCK TABLE analytics.daily_metrics IN ACCESS EXCLUSIVE MODE"),
     "PostgreSQL cut": of_servers.cut("postgres", "PostgreSQL"), "PostgreSQL slow": of_servers.slow("postgres", "PostgreSQL"),
     "PostgreSQL blackhole": of_servers.blackhole("postgres", "PostgreSQL"),

@@ -74,12 +74,12 @@ def ended_in_a_hurry(world, dice):
 def all_killed(world, dice):
     """A power cut: every instance at once."""
     with contextlib.ExitStack() as stack:
-        for slot in world.slots[:3]:
+        for slot in world.steady:
             stack.enter_context(held(slot.lock, 10))
-        for slot in world.slots[:3]:
+        for slot in world.steady:
             slot.kill()
         time.sleep(dice.uniform(0, 2))
-        for slot in world.slots[:3]:
+        for slot in world.steady:
             slot.start()
         return "all instances killed at once, started again"
 

@@ -37,6 +37,10 @@ class Slot:
         # Mostly as many as before; a journal of another number of workers is thrown away.
         arguments += ["--workers", str(self.dice.choice([2, 2, 2, 1, 3]))]
         arguments += ["--journal-segment", "1", "--journal-sync", self.journal_sync] if self.journal_sync else ["--no-journal"]
+        self.launch(arguments)
+
+    def launch(self, arguments):
+        world = self.world
         for setting in world.kafka_settings:
             arguments += ["--kafka-set", setting]
         environment = {"TIDEMARK_KAFKA": self.route.kafka_target, "TIDEMARK_POSTGRES": self.route.postgres_target}
@@ -175,6 +179,19 @@ class Slot:
 
     def crashes(self):
         return crash_lines(self.process.messages()) if self.process else []
+
+
+class Lander(Slot):
+    """An instance of `tidemark land`: it keeps nothing on a disk."""
+
+    def __init__(self, world, name, route, flush_interval):
+        super().__init__(world, name, route, flush_interval, None)
+
+    def start(self):
+        world = self.world
+        arguments = ["land", "--topology", world.topology, "--instance", self.name, "--group", f"{world.group}-landing"]
+        arguments += ["--flush-interval", self.flush_interval, "--batch", str(world.shape["landing_batch"])]
+        self.launch(arguments)
 
 
 def mount(path, size):

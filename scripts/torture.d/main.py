@@ -1,6 +1,6 @@
-"""Real processes, killed for real: three instances, librdkafka, PostgreSQL, a broker, and everything that can happen to them.
+"""Real processes, killed for real: three instances, two that land, librdkafka, PostgreSQL, a broker, and everything that can happen to them.
 
-Installs what is missing, builds the release, and runs rounds until the time is up. In each round three instances consume a
+Installs what is missing, builds the release, and runs rounds until the time is up. In each round they consume a
 seeded stream with late, duplicate, invalid, far-future and empty events while faults come at seeded times; then the faults
 stop, everything catches up and ends, and every row, every ledger entry and every refused event is held against what
 `tidemark generate --expect` computed. The seed decides load and faults: what is done, when, and to whom.

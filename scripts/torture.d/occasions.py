@@ -20,9 +20,10 @@ def held(lock, seconds=5):
 @contextlib.contextmanager
 def victim(world, dice, lock="lock", needs_journal=False):
     """A slot that no other fault plays with: the drawn one, or the next that is free and serves."""
-    first = dice.randrange(3)
+    slots = world.slots[:3] if needs_journal else world.steady
+    first = dice.randrange(len(slots))
     for turn in range(40):
-        slot = world.slots[(first + turn) % 3]
+        slot = slots[(first + turn) % len(slots)]
         if getattr(slot, lock).acquire(blocking=False):
             try:
                 if slot.is_up and (slot.journal_sync or not needs_journal):

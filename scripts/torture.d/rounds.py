@@ -29,6 +29,7 @@ def shape_of(seed, number, seconds, rate, partitions):
         "topology": ["product-events", "brief"][number % 2], "strategy": dice.choice(["cooperative-sticky", "cooperative-sticky", "range"]),
         "brokers": dice.choice([1, 3, 3]), "partitions": partitions, "flush": [dice.choice(["100ms", "300ms", "1s"]) for _ in range(4)],
         "journal": [dice.choice(["200ms", "200ms", "always", "never", None]) for _ in range(4)], "batch": dice.choice([4096, 4096, 50]),
+        "landing": [dice.choice(["100ms", "500ms"]) for _ in range(2)], "landing_batch": dice.choice([20_000, 20_000, 100]),
         "events": seconds * rate, "rate": rate, "seconds": seconds, "users": dice.choice([200, 5000]), "seed": dice.getrandbits(32),
         "load": {"late": 0.01, "duplicates": 0.02, "invalid": 0.01, "far-future": 0.005, "tombstones": 0.005, "empty": 0.005},
     }
@@ -57,7 +58,7 @@ class Round:
             f"flush {'/'.join(shape['flush'])}, journal {'/'.join(j or 'none' for j in shape['journal'])}, "
             f"{len(self.planned)} faults planned; logs in {world.directory}")
         try:
-            for slot in world.slots[:3]:
+            for slot in world.steady:
                 slot.start()
             self.begin = time.monotonic()
             world.faults_end = self.begin + self.fault_seconds
@@ -81,7 +82,7 @@ class Round:
     def watch(self):
         if not self.world.broker.is_alive:
             raise BrokerDied()
-        for slot in self.world.slots:
+        for slot in self.world.everybody:
             slot.watch()
 
     # Faults.
@@ -132,7 +133,7 @@ class Round:
                 break
             time.sleep(0.1)
         self.recovery = time.monotonic() - over if world.producer.code is None else None
-        self.quiet_since = {slot: slot.process.log_size() for slot in world.slots[:3]}
+        self.quiet_since = {slot: slot.process.log_size() for slot in world.steady}
         calm = time.monotonic()
         while world.producer.code is None and time.monotonic() < calm + 300:
             self.watch()
@@ -145,7 +146,9 @@ class Round:
         self.say("{}; stalest: {:.1f} s, partition {} at {}".format(recovered, *world.sampler.worst))
 
     def standing(self):
-        rows = self.world.watcher.patiently("SELECT partition, next_offset, end_offset, owner, epoch FROM tidemark.partition ORDER BY 1")
+        rows = self.world.watcher.patiently(
+            "SELECT partition, next_offset, end_offset, owner, epoch FROM tidemark.partition UNION ALL "
+            "SELECT partition, next_offset, end_offset, owner, epoch FROM tidemark.landing ORDER BY 1, 4")
         return "; ".join("partition {} at {} of {}, owner {}, epoch {}".format(*row) for row in rows)
 
     def settle(self):
@@ -153,37 +156,44 @@ class Round:
         world = self.world
         self.offsets = world.offsets_sent()
         end = time.monotonic() + LONGEST_CATCH_UP
-        while (booked := world.offsets_booked()) < self.offsets:
-            self.watch()
-            if time.monotonic() > end:
-                return world.differ(f"{LONGEST_CATCH_UP} s after the load {self.offsets - booked} of {self.offsets} offsets are not booked: {self.standing()}")
-            time.sleep(0.2)
+        for done, what in ((world.offsets_booked, "booked"), (world.offsets_landed, "landed")):
+            while (count := done()) < self.offsets:
+                self.watch()
+                if time.monotonic() > end:
+                    return world.differ(f"{LONGEST_CATCH_UP} s after the load {self.offsets - count} of {self.offsets} offsets are not {what}: {self.standing()}")
+                time.sleep(0.2)
         if self.recovery is None:
             self.recovery = time.monotonic() - self.over
 
     def end(self):
-        """SIGTERM to all at once; then one more instance, past the proxies, finds nothing left to do."""
+        """SIGTERM to all at once; then one more of each kind, past the proxies, finds nothing left to do."""
         world = self.world
         self.noise()
-        threads = [threading.Thread(target=lambda s=slot: world.drains.append(s.terminate(15))) for slot in world.slots if slot.is_up]
+        threads = [threading.Thread(target=lambda s=slot: world.drains.append(s.terminate(15))) for slot in world.everybody if slot.is_up]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
-        command = [
-            world.binary, "run", "--topology", world.topology, "--data-dir", f"{world.directory}/last", "--no-journal", "--instance", "last", "--group",
-            world.group, "--until-caught-up", "--kafka", world.broker.servers, "--postgres", world.direct_target]
+        kafka = ["--until-caught-up", "--topology", world.topology, "--kafka", world.broker.servers]
+        self.last("instance", "run", "--data-dir", f"{world.directory}/last", "--no-journal", "--instance", "last", "--group", world.group, *kafka)
+        self.last("lander", "land", "--instance", "last", "--group", f"{world.group}-landing", *kafka)
+        # What differs from the nightly views must have a reason that the reconciler finds.
+        self.last("reconciliation", "nightly", "--accept", "explained")
+
+    def last(self, what, *arguments):
+        world = self.world
         try:
-            done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=90)
+            done = subprocess.run(
+                [world.binary, *arguments, "--postgres", world.direct_target], capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=90)
             if done.returncode != 0:
-                world.differ(f"the last instance ended with exit code {done.returncode}: {done.stderr.strip()[-500:]}")
+                world.differ(f"the last {what} ended with exit code {done.returncode}: {done.stdout.strip()[-1500:]} {done.stderr.strip()[-500:]}")
         except subprocess.TimeoutExpired as late:
-            world.differ(f"the last instance does not see itself caught up within 90 s: {(late.stderr or b'').decode()[-500:]}")
+            world.differ(f"the last {what} does not end within 90 s: {(late.stderr or b'').decode()[-500:]}")
 
     def noise(self):
         """What instances said in calm, again and again."""
         totals = collections.Counter()
-        for slot in self.world.slots:
+        for slot in self.world.everybody:
             if slot.process is None:
                 continue
             totals.update(line_class(line) for line in slot.process.messages().splitlines() if " warning " in line or " error " in line)
@@ -204,9 +214,10 @@ class Round:
             # Kafka takes an event of an idempotent producer once, however often it is sent; the mock cluster does not know them.
             self.void = f"the broker holds {sum(ends.values())} messages, {self.offsets} were sent"
             return
-        for partition, offset in world.watcher.patiently("SELECT partition, next_offset FROM tidemark.partition"):
-            if ends.get(int(partition), int(offset)) != int(offset):
-                world.differ(f"partition {partition} stands at {offset}, the log ends at {ends[int(partition)]}")
+        for table in ("tidemark.partition", "tidemark.landing"):
+            for partition, offset in world.watcher.patiently(f"SELECT partition, next_offset FROM {table}"):
+                if ends.get(int(partition), int(offset)) != int(offset):
+                    world.differ(f"partition {partition} stands at {offset} in {table}, the log ends at {ends[int(partition)]}")
         for line in checks.all_differences(world.binary, world.server, world.database, world.expected):
             world.differ(line)
         for line in crash_lines(world.producer.messages()):

@@ -7,9 +7,9 @@ from proxies import Trap
 def between(world, dice, server):
     """The proxies of everybody, or of one instance alone, to a server; and whose they are."""
     if dice.random() < 0.5:
-        slot = world.slots[dice.randrange(3)]
+        slot = dice.choice(world.steady)
         return [getattr(slot.route, server)], f"between {slot.name} and"
-    return [getattr(slot.route, server) for slot in world.slots], "between all and"
+    return [getattr(slot.route, server) for slot in world.everybody], "between all and"
 
 
 def cut(server, name):
@@ -58,7 +58,7 @@ def commit(kind, words):
     def fault(world, dice):
         with held(world.trap_lock):
             trap = Trap(kind, dice.uniform(0.3, 3))
-            for slot in world.slots:
+            for slot in world.everybody:
                 slot.route.postgres.trap = trap
             trap.sprung.wait(8)
             if trap.is_open:

@@ -9,7 +9,7 @@ import time
 
 import checks
 from freshness import Sampler
-from instances import Slot
+from instances import Lander, Slot
 from postgres import Client, Watcher
 from processes import Broker, ForeignBroker, Tidemark
 from proxies import KafkaProxies, PostgresProxy
@@ -43,11 +43,12 @@ class World:
             self.broker = ForeignBroker(campaign.kafka)
         else:
             self.broker = Broker(self.binary, f"{self.directory}/broker.log", self.partitions, shape["brokers"], self.topic)
-        self.routes = [Route(self, spares_joins=not campaign.kafka) for _ in shape["flush"]]
+        self.routes = [Route(self, spares_joins=not campaign.kafka) for _ in shape["flush"] + shape["landing"]]
         self.kafka_settings = [
             "session.timeout.ms=3000", "heartbeat.interval.ms=500", "reconnect.backoff.max.ms=1000",
             f"partition.assignment.strategy={shape['strategy']}"]
         self.slots = [Slot(self, *all) for all in zip("abcd", self.routes, shape["flush"], shape["journal"])]
+        self.landers = [Lander(self, *all) for all in zip(["land-a", "land-b"], self.routes[len(self.slots):], shape["landing"])]
 
     def _write_topology(self, source):
         with open(source) as file:
@@ -73,6 +74,15 @@ class World:
     def seconds_left(self):
         """Until the time of faults is over."""
         return max(0.0, self.faults_end - time.monotonic())
+
+    @property
+    def everybody(self):
+        return self.slots + self.landers
+
+    @property
+    def steady(self):
+        """Who runs all the time; the fourth instance comes and goes."""
+        return self.slots[:3] + self.landers
 
     # Load.
 
@@ -110,8 +120,11 @@ class World:
     def offsets_booked(self):
         return int(self.watcher.patiently("SELECT COALESCE(sum(to_offset - from_offset), 0) FROM tidemark.ledger")[0][0])
 
+    def offsets_landed(self):
+        return int(self.watcher.patiently("SELECT COALESCE(sum(to_offset - from_offset), 0) FROM tidemark.landing_ledger")[0][0])
+
     def close(self):
-        for slot in self.slots:
+        for slot in self.everybody:
             slot.close()
         if self.producer and self.producer.code is None:
             self.producer.kill()
