@@ -44,8 +44,8 @@ import Testing
     defer { consumer.close() }
     try consumer.assign([(at, offset: 1000)])
     for paused in [false, true] {
-      Thread.sleep(forTimeInterval: 1)
-      _ = consumer.poll(timeout: 100)
+      var offsets: [Int64] = []
+      ConsumerTests().poll(consumer) { if case .records(let set) = $0 { offsets.append(set.offsets[0]) } } until: { !offsets.isEmpty }
       if paused { consumer.pause([at]) }
       try consumer.seek(at, to: 500)
       consumer.resume([at])
@@ -64,6 +64,7 @@ import Testing
     let consumer = try consumer(broker, strategy, each: 10)
     defer { consumer.close() }
     try consumer.assign([(at, offset: 5000)])
+    // Nothing tells that the report is in the queue but polling it.
     Thread.sleep(forTimeInterval: 2)
     try consumer.seek(at, to: 4)
     let (offsets, ends, outOfRange) = take(consumer, seconds: 3)
