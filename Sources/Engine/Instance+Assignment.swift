@@ -145,19 +145,14 @@ extension Instance {
   func startFailed(_ id: PartitionID, _ number: UInt64, _ reason: String, _ now: Milliseconds) {
     guard let task = tasks[id], var start = task.start, start.number == number else { return }
     if start.failures % 10 == 0 { effects.append(.say(.warning, "\(reason); trying again")) }
-    start.retryAt = now + jitter(min(200 << Milliseconds(min(start.failures, 6)), 5000))
+    start.retryAt = now + backoff(200, start.failures)
     start.failures += 1
     task.start = start
   }
 
   func startAgain(_ now: Milliseconds) {
-    for task in tasks.values.sorted(by: { $0.id < $1.id }) where isDue(task, now) {
-      if let failed = task.start { start(task, failed.offset, failures: failed.failures) }
-    }
-  }
-
-  private func isDue(_ task: PartitionTask, _ now: Milliseconds) -> Bool {
-    task.isActive && task.drainBy == nil && task.start?.retryAt.map { now >= $0 } ?? false
+    let due = tasks.values.filter { $0.isActive && $0.drainBy == nil && $0.start?.retryAt.map { now >= $0 } ?? false }
+    for task in due.sorted(by: { $0.id < $1.id }) { if let failed = task.start { start(task, failed.offset, failures: failed.failures) } }
   }
 
   struct Unusable: Error { var reason: String }

@@ -187,7 +187,7 @@ extension Instance {
   }
 
   /// 0.1 s at first, doubled with each attempt up to 5 s; PostgreSQL may be away for hours.
-  private func backoff(_ flight: Flight) -> Milliseconds { jitter(min(100 << Milliseconds(min(flight.attempts, 6)), 5000)) }
+  private func backoff(_ flight: Flight) -> Milliseconds { backoff(100, flight.attempts) }
 
   private func fence(_ parts: [FlushRequest.Part]) {
     for part in parts {

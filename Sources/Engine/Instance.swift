@@ -202,6 +202,9 @@ public final class Instance {
   }
   var lastAcquireDelay: Milliseconds = 0
 
+  /// The delay before another attempt: `first`, doubled with each attempt up to 5 s, with its jitter.
+  func backoff(_ first: Milliseconds, _ attempts: Int) -> Milliseconds { jitter(min(first << Milliseconds(min(attempts, 6)), 5000)) }
+
   /// A delay of `base` to twice that: retries of many instances do not march in step.
   func jitter(_ base: Milliseconds) -> Milliseconds {
     dice = dice &* 6_364_136_223_846_793_005 &+ 1_442_695_040_888_963_407

@@ -75,25 +75,28 @@ extension Rebalance {
 
   /// Carries out a command of the worker by calls to the consumer; after a call that fails the rest is left out.
   public mutating func carryOut(_ command: ConsumerCommand, by perform: (ConsumerCall) throws -> Void) -> Carried {
-    let calls: [ConsumerCall]
     switch command {
     case .heard(let ids):
       heard(ids)
       return .done
     case .start(let id, let offset, let number):
       guard let answer = start(id, offset.value) else { return .done }
-      do { for call in self.calls(for: answer) { try perform(call) } } catch {
-        if case .assign = answer { notTaken(id) }
-        return .startFailed(id, number: number, "\(id) is not read yet: \(error)")
-      }
-      return .started(id, number: number)
-    case .release(let id): calls = self.calls(for: release(id))
-    case .pause(let ids): calls = [.pause(ids)]
-    case .resume(let ids): calls = [.resume(ids)]
-    case .acknowledge(let offsets): calls = [.acknowledge(offsets)]
+      guard case .refused(let reason) = carryOut(answer, by: perform) else { return .started(id, number: number) }
+      if case .assign = answer { notTaken(id) }
+      return .startFailed(id, number: number, "\(id) is not read yet: \(reason)")
+    case .release(let id): return carryOut(release(id), by: perform)
+    case .pause(let ids): return Self.carryOut([.pause(ids)], by: perform)
+    case .resume(let ids): return Self.carryOut([.resume(ids)], by: perform)
+    case .acknowledge(let offsets): return Self.carryOut([.acknowledge(offsets)], by: perform)
     case .drained: return .ended(nil)
     case .failed(let reason): return .ended(reason)
     }
+  }
+
+  /// The same for an answer to the group.
+  public func carryOut(_ answer: Answer?, by perform: (ConsumerCall) throws -> Void) -> Carried { Self.carryOut(calls(for: answer), by: perform) }
+
+  private static func carryOut(_ calls: [ConsumerCall], by perform: (ConsumerCall) throws -> Void) -> Carried {
     do { for call in calls { try perform(call) } } catch { return .refused("\(error)") }
     return .done
   }

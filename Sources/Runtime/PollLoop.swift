@@ -105,8 +105,7 @@ struct PollLoop {
   }
 
   private func answer(_ answer: Rebalance.Answer?) {
-    // The group changed its mind between the question and the answer: the next callback says how.
-    do { for call in rebalance.calls(for: answer) { try consumer.perform(call) } } catch { say(.warning, "\(error)") }
+    if case .refused(let reason) = rebalance.carryOut(answer, by: consumer.perform) { say(.warning, reason) }
   }
 
   private mutating func carryOut() {

@@ -268,7 +268,7 @@ final class SimulatedProcess {
   }
 
   private func answer(_ answer: Rebalance.Answer?) {
-    do { for call in rebalance.calls(for: answer) { try perform(call) } } catch { world.trace { "\(self.name): \(error)" } }
+    if case .refused(let reason) = rebalance.carryOut(answer, by: perform) { world.trace { "\(self.name): \(reason)" } }
   }
 
   private func carryOut(_ command: ConsumerCommand) {

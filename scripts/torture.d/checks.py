@@ -12,12 +12,18 @@ ROUGH_TIMES = [
     "storage_growth", "storage_full", "fenced_repeatedly", "channel_failing",
 ]
 
-BOOKS = {
-    "the ledger has neither holes nor overlaps, and begins at 0": """
+
+def joints(ledger):
+    """Where a range does not begin at the end of the one before."""
+    return f"""
         SELECT topic, partition, from_offset, before FROM (
           SELECT topic, partition, from_offset, COALESCE(lag(to_offset) OVER w, 0) AS before
-            FROM tidemark.ledger WINDOW w AS (PARTITION BY topology, topic, partition ORDER BY from_offset)) l
-         WHERE before <> from_offset""",
+            FROM {ledger} WINDOW w AS (PARTITION BY topology, topic, partition ORDER BY from_offset)) l
+         WHERE before <> from_offset"""
+
+
+BOOKS = {
+    "the ledger has neither holes nor overlaps, and begins at 0": joints("tidemark.ledger"),
     "every offset is in one bucket": """
         SELECT topic, partition, from_offset, to_offset FROM tidemark.ledger
          WHERE to_offset - from_offset <> applied + filtered + duplicate + late + quarantined + gap""",
@@ -38,11 +44,7 @@ BOOKS = {
            AND q."offset" >= l.from_offset AND q."offset" < l.to_offset
          GROUP BY l.topology, l.topic, l.partition, l.from_offset
         HAVING l.late + l.quarantined - l.quarantine_omitted <> count(q."offset")""",
-    "landing: the ledger has neither holes nor overlaps, and begins at 0": """
-        SELECT topic, partition, from_offset, before FROM (
-          SELECT topic, partition, from_offset, COALESCE(lag(to_offset) OVER w, 0) AS before
-            FROM tidemark.landing_ledger WINDOW w AS (PARTITION BY topology, topic, partition ORDER BY from_offset)) l
-         WHERE before <> from_offset""",
+    "landing: the ledger has neither holes nor overlaps, and begins at 0": joints("tidemark.landing_ledger"),
     "landing: next_offset is the ledger's end, and where the stream ended": """
         SELECT p.topic, p.partition, p.next_offset, s.next_offset, max(l.to_offset) FROM tidemark.landing p
           LEFT JOIN tidemark.partition s USING (topology, topic, partition) LEFT JOIN tidemark.landing_ledger l USING (topology, topic, partition)

@@ -16,6 +16,7 @@ LONGEST_DRAIN = 12.0
 
 class Slot:
     """One instance's place: data directory, log, process. A fault that plays with it holds `lock`."""
+    keeps_files = True
 
     def __init__(self, world, name, route, flush_interval, journal_sync):
         self.world, self.name, self.route, self.flush_interval, self.journal_sync = world, name, route, flush_interval, journal_sync
@@ -28,7 +29,7 @@ class Slot:
         # What excuses an end that would be a difference: a full disk, a flipped bit in a file.
         self.may_be_full, self.flipped = False, None
         os.makedirs(self.disk)
-        self.has_own_disk = world.can_mount and mount(self.disk, "16m")
+        self.has_own_disk = self.keeps_files and world.can_mount and mount(self.disk, "16m")
 
     def start(self):
         world = self.world
@@ -182,7 +183,8 @@ class Slot:
 
 
 class Lander(Slot):
-    """An instance of `tidemark land`: it keeps nothing on a disk."""
+    """An instance of `tidemark land`."""
+    keeps_files = False
 
     def __init__(self, world, name, route, flush_interval):
         super().__init__(world, name, route, flush_interval, None)

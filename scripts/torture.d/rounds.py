@@ -156,8 +156,8 @@ class Round:
         world = self.world
         self.offsets = world.offsets_sent()
         end = time.monotonic() + LONGEST_CATCH_UP
-        for done, what in ((world.offsets_booked, "booked"), (world.offsets_landed, "landed")):
-            while (count := done()) < self.offsets:
+        for ledger, what in (("tidemark.ledger", "booked"), ("tidemark.landing_ledger", "landed")):
+            while (count := world.offsets_in(ledger)) < self.offsets:
                 self.watch()
                 if time.monotonic() > end:
                     return world.differ(f"{LONGEST_CATCH_UP} s after the load {self.offsets - count} of {self.offsets} offsets are not {what}: {self.standing()}")

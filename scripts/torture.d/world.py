@@ -117,11 +117,8 @@ class World:
         with open(self.expected) as file:
             return json.load(file)["offsets"]
 
-    def offsets_booked(self):
-        return int(self.watcher.patiently("SELECT COALESCE(sum(to_offset - from_offset), 0) FROM tidemark.ledger")[0][0])
-
-    def offsets_landed(self):
-        return int(self.watcher.patiently("SELECT COALESCE(sum(to_offset - from_offset), 0) FROM tidemark.landing_ledger")[0][0])
+    def offsets_in(self, ledger):
+        return int(self.watcher.patiently(f"SELECT COALESCE(sum(to_offset - from_offset), 0) FROM {ledger}")[0][0])
 
     def close(self):
         for slot in self.everybody:
